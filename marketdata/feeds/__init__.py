@@ -1,0 +1,129 @@
+"""What a feed is, and which there are.
+
+A feed turns what a venue says into ticks. It knows nothing of Redis, Django or clients: ingest takes its ticks from it.
+There are two shapes. A **streaming** feed is an async iterator of batches and lives in the `feed` process, where ingest
+restarts it when it ends or raises. A **polled** feed is asked by the Celery task whenever it is due.
+A kind of feed is one file here; it registers itself with `@register("name")` on a function that makes its feeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Protocol, runtime_checkable
+
+from marketdata.errors import BadFeedOptions
+from marketdata.ticks import Tick
+
+Batch = Sequence[Tick]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """An instrument that a feed brings along; becomes a row of `marketdata.models.Instrument` unless one exists."""
+
+    symbol: str
+    name: str
+    kind: str  # stock, crypto, index, fund or future
+    venue: str
+    currency: str
+    price_decimals: int
+    size_decimals: int
+    session: str = "always"  # always, us or cn: see `marketdata.instruments.SESSIONS`
+    simulated: bool = False
+
+
+@runtime_checkable
+class StreamingFeed(Protocol):
+    """A feed that speaks by itself."""
+
+    name: str
+    simulated: bool
+
+    def listings(self) -> Sequence[Listing]:
+        """The instruments that this feed can bring."""
+
+    def stream(self) -> AsyncIterator[Batch]:
+        """Connect and yield batches in order. Ending or raising means: connect again after a pause."""
+
+
+@runtime_checkable
+class PolledFeed(Protocol):
+    """A feed that must be asked."""
+
+    name: str
+    simulated: bool
+    interval_s: float
+
+    def listings(self) -> Sequence[Listing]:
+        """The instruments that this feed can bring."""
+
+    def poll(self, now_us: int) -> Batch:
+        """Everything that happened since the previous call, in order. Must be cheap to call from another process each time."""
+
+
+Feed = StreamingFeed | PolledFeed
+
+
+@dataclass(frozen=True)
+class FeedSettings:
+    """What the operator chose for one kind of feed.
+
+    Attributes:
+        symbols: only these; empty means all.
+        interval_s: asked-for pause between polls; None means the feed's own.
+        options: the kind's own options, checked by the kind.
+    """
+
+    symbols: Sequence[str] = ()
+    interval_s: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+Maker = Callable[[FeedSettings], Feed]
+
+_makers: dict[str, Maker] = {}
+_KINDS = {  # kind → module, imported when first asked for, so that an optional library is needed only by who uses it
+    "demo": "simulated",
+    "demo-tickers": "simulated",
+    "demo-cn": "simulated",
+    "replay": "replay",
+    "ccxt": "ccxt_feed",
+}
+EXPANSIONS = {"demo": ("demo", "demo-tickers", "demo-cn")}  # one name in TICKWIRE_FEEDS, several feeds
+
+
+def register(kind: str) -> Callable[[Maker], Maker]:
+    """Make a kind of feed known under its name."""
+
+    def decorate(maker: Maker) -> Maker:
+        _makers[kind] = maker
+        return maker
+
+    return decorate
+
+
+def kinds(names: Sequence[str]) -> list[str]:
+    """The kinds that the names of `TICKWIRE_FEEDS` stand for.
+
+    Raises:
+        BadFeedOptions: a name is no kind.
+    """
+    expanded = [kind for name in names for kind in EXPANSIONS.get(name, (name,))]
+    for kind in expanded:
+        if kind not in _KINDS and kind not in _makers:
+            raise BadFeedOptions(f"{kind!r} is not a kind of feed; there are {', '.join(sorted(_KINDS))}")
+    return expanded
+
+
+def make(kind: str, settings: FeedSettings) -> Feed:
+    """Make the feed of a kind.
+
+    Raises:
+        BadFeedOptions: the kind does not exist, or refuses its options.
+    """
+    kinds([kind])
+    if kind not in _makers:
+        import_module(f"marketdata.feeds.{_KINDS[kind]}")
+    return _makers[kind](settings)

@@ -1,0 +1,88 @@
+"""Instruments, feeds and closed bars at rest."""
+
+from __future__ import annotations
+
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+
+from marketdata.topics import SYMBOL, Interval
+
+
+class Instrument(models.Model):
+    """Something that is traded, and what a reader must know to show its prices."""
+
+    class Kind(models.TextChoices):
+        STOCK = "stock"
+        CRYPTO = "crypto"
+        INDEX = "index"
+        FUND = "fund"
+        FUTURE = "future"
+
+    class Session(models.TextChoices):
+        ALWAYS = "always", "around the clock"
+        US = "us", "New York, 09:30–16:00"
+        CN = "cn", "Shanghai, 09:30–11:30 and 13:00–15:00"
+
+    symbol = models.CharField(max_length=32, unique=True, validators=[RegexValidator(rf"^{SYMBOL.pattern}$")])
+    name = models.CharField(max_length=100, blank=True)
+    kind = models.CharField(max_length=10, choices=Kind)
+    venue = models.CharField(max_length=20, blank=True)
+    currency = models.CharField(max_length=10, default="USD")
+    price_decimals = models.PositiveSmallIntegerField(default=2)
+    size_decimals = models.PositiveSmallIntegerField(default=0)
+    session = models.CharField(max_length=10, choices=Session, default=Session.ALWAYS)
+    simulated = models.BooleanField(default=False, help_text="Its values are made by a simulator, and every page says so.")
+    active = models.BooleanField(default=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["symbol"]
+
+    def __str__(self) -> str:
+        return self.symbol
+
+
+class Feed(models.Model):
+    """One feed of `TICKWIRE_FEEDS` as the operator runs it."""
+
+    name = models.SlugField(max_length=32, unique=True)
+    kind = models.CharField(max_length=20)
+    enabled = models.BooleanField(default=True)
+    interval_ms = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(50)],
+        help_text="Pause between polls; empty: the feed's own. Ignored by feeds that stream.",
+    )
+    symbols = models.JSONField(default=list, blank=True, help_text='Only these, as ["AAPL"]; empty: all.')
+    options = models.JSONField(default=dict, blank=True, help_text="The kind's own options; see docs/feeds.md.")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Kline(models.Model):
+    """A closed bar. Decimals are text, as on the wire, so that REST gives back the digits that were sent."""
+
+    symbol = models.CharField(max_length=32)
+    interval = models.CharField(max_length=3, choices=[(interval.value, interval.value) for interval in Interval])
+    open_time = models.BigIntegerField(help_text="µs since the Unix epoch, UTC")
+    open = models.CharField(max_length=50)
+    high = models.CharField(max_length=50)
+    low = models.CharField(max_length=50)
+    close = models.CharField(max_length=50)
+    volume = models.CharField(max_length=50)
+    turnover = models.CharField(max_length=50)
+    trades = models.PositiveIntegerField()
+    revision = models.PositiveIntegerField(default=0)
+    ts = models.BigIntegerField(help_text="event time of the bar's last change, µs")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["symbol", "interval", "open_time"], name="one_kline_per_open_time")]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.interval} {self.open_time}"

@@ -1,0 +1,161 @@
+"""Django's settings, derived from `project.config`; no other file reads the environment."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import dj_database_url
+
+from project import config as _config
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+try:
+    TICKWIRE = _config.load()
+except _config.BadSetting as error:
+    sys.exit(f"tickwire: bad setting: {error}")
+_config.prepare_data_dir(TICKWIRE)
+
+SECRET_KEY = TICKWIRE.secret_key
+DEBUG = TICKWIRE.site.debug
+ALLOWED_HOSTS = TICKWIRE.site.allowed_hosts
+CSRF_TRUSTED_ORIGINS = TICKWIRE.site.trusted_origins
+
+INSTALLED_APPS = [
+    "daphne",  # gives `runserver` its ASGI server; production is `manage.py serve`
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "marketdata",
+    "realtime",
+    "monitoring",
+    "project",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "project.urls"
+ASGI_APPLICATION = "project.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+
+def _database() -> dict[str, object]:
+    url = TICKWIRE.site.database_url
+    if url.startswith("postgres"):
+        database = dict(dj_database_url.parse(url, conn_max_age=0))
+        # A pool, because under ASGI a kept connection would die with its request's thread.
+        database["OPTIONS"] = {**database.get("OPTIONS", {}), "pool": {"min_size": 1, "max_size": 8}}
+        return database
+    database = dict(dj_database_url.parse(url)) if url else {"NAME": str(TICKWIRE.data_dir / "tickwire.sqlite3")}
+    return {
+        **database,
+        "ENGINE": "django.db.backends.sqlite3",
+        "OPTIONS": {
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=5000",
+            "transaction_mode": "IMMEDIATE",
+        },
+    }
+
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "marketdata.layer.BusLayer",
+        "CONFIG": {"url": TICKWIRE.redis_url, "prefix": TICKWIRE.bus.prefix},
+    }
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["realtime.auth.RestAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],  # a view opens itself, never by omission
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "project.errors.rest_exception_handler",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Tickwire",
+    "DESCRIPTION": "Market data: the same values that the WebSocket carries, as snapshots and history.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+CELERY_BROKER_URL = TICKWIRE.broker_url
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = TICKWIRE.data_dir / "static"
+STATICFILES_DIRS = [
+    BASE_DIR / "static",
+    ("tickwire", BASE_DIR / "clients" / "js" / "src"),
+    *(
+        (f"vendor/{name}", folder)
+        for name, folder in {
+            "lightweight-charts": BASE_DIR / "node_modules" / "lightweight-charts" / "dist",
+        }.items()
+        if folder.is_dir()
+    ),
+]
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_AUTOREFRESH = DEBUG
+
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s", "datefmt": "%H:%M:%S"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": TICKWIRE.site.log_level},
+    # uvicorn's INFO lines carry whole URLs; nothing of the kind belongs into a log
+    "loggers": {"uvicorn.error": {"level": "WARNING"}, "uvicorn.access": {"level": "WARNING"}},
+}
