@@ -37,3 +37,15 @@ class FeedError(MarketDataError):
 
 class BadFeedOptions(FeedError):
     """Options that a feed refuses; the message names the option."""
+
+
+class Conflict(MarketDataError):
+    """Another writer changed a state since it was read; nothing was published.
+
+    Attributes:
+        keys: the states that changed.
+    """
+
+    def __init__(self, keys: list[str]) -> None:
+        super().__init__(f"changed by another writer: {', '.join(keys)}")
+        self.keys = keys

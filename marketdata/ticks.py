@@ -114,7 +114,7 @@ _TAG_BYTES = {kind: len(f'{{"type":"{kind.__struct_config__.tag}",') for kind in
 _decoders: dict[DataType, msgspec.json.Decoder[Any]] = {
     kind.type: msgspec.json.Decoder(kind) for kind in (Quote, Trade, Depth, Ticker, Kline)
 }
-_BATCH = msgspec.json.Decoder(Tick)
+_BATCH: msgspec.json.Decoder[Tick] = msgspec.json.Decoder(Tick)
 
 
 def body(tick: Tick) -> bytes:

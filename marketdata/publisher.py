@@ -1,0 +1,63 @@
+"""The only way a tick leaves the domain.
+
+A batch is encoded once (`ticks.body`) and becomes one call of `publish.lua`. The synchronous publisher serves Celery tasks and
+views, the asynchronous one the feed process; both are thin, because the store does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+from marketdata.store import AsyncStore, MemoryStore, State, Store, Update
+from marketdata.ticks import Tick, body
+
+
+def _updates(ticks: Sequence[Tick]) -> list[Update]:
+    return [Update(str(tick.topic), body(tick)) for tick in ticks]
+
+
+class Publisher:
+    """Publishes from synchronous code."""
+
+    def __init__(self, store: Store | MemoryStore) -> None:
+        self.store = store
+        self.published = 0
+
+    @classmethod
+    def from_settings(cls) -> Self:
+        """The publisher of this installation."""
+        return cls(Store.from_settings())
+
+    def publish(self, ticks: Sequence[Tick], states: Sequence[State] = ()) -> list[int]:
+        """Publish a batch in one step; see `Store.publish` for returns and errors."""
+        seqs = self.store.publish(_updates(ticks), states)
+        self.published += len(seqs)
+        return seqs
+
+    def load(self, keys: Sequence[str]) -> list[State]:
+        """Read states, see `Store.load`."""
+        return self.store.load(keys)
+
+
+class AsyncPublisher:
+    """Publishes from asynchronous code."""
+
+    def __init__(self, store: AsyncStore) -> None:
+        self.store = store
+        self.published = 0
+
+    @classmethod
+    def from_settings(cls) -> Self:
+        """The publisher of this installation."""
+        return cls(AsyncStore.from_settings())
+
+    async def publish(self, ticks: Sequence[Tick], states: Sequence[State] = ()) -> list[int]:
+        """Publish a batch in one step; see `Store.publish` for returns and errors."""
+        seqs = await self.store.publish(_updates(ticks), states)
+        self.published += len(seqs)
+        return seqs
+
+    async def load(self, keys: Sequence[str]) -> list[State]:
+        """Read states, see `Store.load`."""
+        return await self.store.load(keys)

@@ -1,0 +1,52 @@
+"""Fixtures that every test may use: a real Redis, and settings that point at it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+_home = tempfile.mkdtemp(prefix="tickwire-test-")
+os.environ["TICKWIRE_DATA_DIR"] = _home
+os.environ["TICKWIRE_REDIS_URL"] = f"unix://{_home}/redis.sock"
+
+import itertools
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from project.redis_server import binary
+
+_prefixes = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A real Redis of this test process alone, on a Unix socket."""
+    socket = Path(_home) / "redis.sock"
+    server = subprocess.Popen(
+        [binary(), "--port", "0", "--unixsocket", str(socket), "--dir", _home, "--save", "", "--appendonly", "no"],
+        stdout=subprocess.DEVNULL,
+    )
+    client = redis.Redis(unix_socket_path=str(socket))
+    for _ in range(200):
+        try:
+            client.ping()
+            break
+        except redis.ConnectionError:
+            time.sleep(0.02)
+    client.close()
+    yield f"unix://{socket}"
+    server.terminate()
+    server.wait(10)
+    shutil.rmtree(_home, ignore_errors=True)
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A key and channel prefix that no other test uses."""
+    return f"t{os.getpid()}-{next(_prefixes)}"
