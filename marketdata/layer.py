@@ -16,17 +16,17 @@ import logging
 import random
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
-import msgpack
+import msgspec
 import redis
 from channels.layers import BaseChannelLayer
 
 from marketdata.errors import StoreUnavailable
 from marketdata.link import Link, Message, connect
+from marketdata.loops import PerLoop
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +39,12 @@ CHUNK = 500  # channels in one SUBSCRIBE
 
 def pack(message: Mapping[str, Any]) -> bytes:
     """Write a message as channels_redis does."""
-    packed: bytes = msgpack.packb(message, use_bin_type=True)
-    return packed
+    return msgspec.msgpack.encode(message)
 
 
 def unpack(payload: bytes) -> dict[str, Any]:
     """Read a message that channels_redis, we or publish.lua wrote."""
-    message: dict[str, Any] = msgpack.unpackb(payload, strict_map_key=False)
-    return message
+    return msgspec.msgpack.decode(payload, type=dict[str, Any])
 
 
 class Bus:
@@ -315,23 +313,19 @@ class BusLayer(BaseChannelLayer):
         self.url = url
         self.prefix = prefix
         self.group_expiry = group_expiry
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopLayer] = WeakKeyDictionary()
-        self._guards: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncIterator[None]] = WeakKeyDictionary()
+        self._loops = PerLoop(self._make, LoopLayer.clear)
         self._sync: redis.Redis | None = None
 
     def redis_channel(self, group: str) -> bytes:
         """Redis channel of a group."""
         return f"{self.prefix}__group__{group}".encode()
 
+    async def _make(self) -> LoopLayer:
+        return LoopLayer(self)
+
     async def here(self) -> LoopLayer:
         """This event loop's part of the layer; it is closed with the loop."""
-        loop = asyncio.get_running_loop()
-        found = self._loops.get(loop)
-        if found is None:
-            found = self._loops[loop] = LoopLayer(self)
-            guard = self._guards[loop] = _closing(found.clear)
-            await anext(guard)
-        return found
+        return await self._loops.here()
 
     async def bus(self) -> Bus:
         """This event loop's bus, for those who follow groups without a channel."""
@@ -394,14 +388,4 @@ class BusLayer(BaseChannelLayer):
 
     async def close(self) -> None:
         """Drop the connections of this event loop."""
-        loop = asyncio.get_running_loop()
-        if (found := self._loops.pop(loop, None)) is not None:
-            await found.clear()
-
-
-async def _closing(close: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Close when the event loop ends: every runner of loops finishes its asynchronous generators, this one among them."""
-    try:
-        yield
-    finally:
-        await close()
+        await self._loops.close()

@@ -87,7 +87,7 @@ class Link(asyncio.Protocol):
         elif not future.done():
             future.set_result(None)
 
-    def call(self, *command: str | bytes | int) -> asyncio.Future[Any]:
+    def call(self, *command: str | bytes) -> asyncio.Future[Any]:
         """Send a command; its answer arrives in the future."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
@@ -112,7 +112,7 @@ class Link(asyncio.Protocol):
         self._write((verb, *names))
         return future
 
-    def _write(self, command: tuple[str | bytes | int, ...]) -> None:
+    def _write(self, command: tuple[Any, ...]) -> None:
         if self._transport is None or self.lost.done():
             raise StoreUnavailable("Redis: connection closed")
         self._transport.write(hiredis.pack_command(command))

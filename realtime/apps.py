@@ -1,6 +1,9 @@
 """Django application of the transport."""
 
-from django.apps import AppConfig
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.db.models.signals import post_migrate
 
 
 class RealtimeConfig(AppConfig):
@@ -9,3 +12,13 @@ class RealtimeConfig(AppConfig):
     name = "realtime"
     verbose_name = "Real time"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """See to the first plans after every migration; a data migration would lose them to the flush between tests."""
+        post_migrate.connect(_load_first_plans, sender=self)
+
+
+def _load_first_plans(**given: Any) -> None:
+    from realtime.limits import load_first_plans
+
+    load_first_plans(given.get("apps", apps))  # a flush, unlike a migration, gives none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 
@@ -14,13 +15,28 @@ def all_types() -> list[str]:
     return [kind.value for kind in DataType]
 
 
+def check_types(value: object) -> None:
+    """Refuse anything but a list of one or more data types.
+
+    Raises:
+        ValidationError: naming what is wrong.
+    """
+    if not isinstance(value, list) or not value:
+        raise ValidationError("Name at least one data type.")
+    unknown = [kind for kind in value if kind not in all_types()]
+    if unknown:
+        raise ValidationError(f"There is no data type {unknown[0]!r}; there are {', '.join(all_types())}.")
+
+
 class Plan(models.Model):
     """What those who have it may do."""
 
     name = models.SlugField(max_length=32, unique=True)
     enabled = models.BooleanField(default=True)
-    topics_per_connection = models.PositiveIntegerField(default=50)
-    connections_per_user = models.PositiveIntegerField(default=2, help_text="Anonymous: per address.")
+    topics_per_connection = models.PositiveIntegerField(default=50, validators=[MinValueValidator(1)])
+    connections_per_user = models.PositiveIntegerField(
+        default=2, validators=[MinValueValidator(1)], help_text="Anonymous: per address."
+    )
     max_rate = models.FloatField(
         null=True,
         blank=True,
@@ -29,7 +45,7 @@ class Plan(models.Model):
     )
     commands_per_second = models.FloatField(default=10, validators=[MinValueValidator(0.1)])
     command_burst = models.PositiveIntegerField(default=40, validators=[MinValueValidator(1)])
-    data_types = models.JSONField(default=all_types)
+    data_types = models.JSONField(default=all_types, validators=[check_types])
 
     class Meta:
         ordering = ["name"]

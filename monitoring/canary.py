@@ -1,0 +1,68 @@
+"""A tick that goes round through the broker and proves delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from marketdata.errors import StoreUnavailable
+from marketdata.layer import pack
+
+if TYPE_CHECKING:
+    from realtime.node import Node
+
+logger = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+FRESH_S = 5.0
+
+
+class Canary:
+    """Sends a message to itself through the bus once a second.
+
+    Attributes:
+        back_at: loop time at which the last one came back; None before the first.
+        latency_s: how long that one took.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.channel = f"{node.hub.layout.prefix}__group__tw.canary.{node.name}".encode()
+        self.back_at: float | None = None
+        self.latency_s = 0.0
+        self._sent_at = 0.0
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="canary")
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the last one came back; None: none ever did."""
+        return None if self.back_at is None else asyncio.get_running_loop().time() - self.back_at
+
+    @property
+    def alive(self) -> bool:
+        """One came back lately."""
+        age = self.age_s
+        return age is not None and age <= FRESH_S
+
+    async def _run(self) -> None:
+        bus, following = self.node.hub.bus, False
+        while True:
+            try:
+                if not following:
+                    await bus.follow({self.channel: self._back})
+                    following = True
+                self._sent_at = asyncio.get_running_loop().time()
+                await bus.publish(self.channel.decode(), pack({"type": "canary"}))
+            except StoreUnavailable:
+                pass  # its age says so
+            await asyncio.sleep(EVERY_S)
+
+    def _back(self, _: bytes) -> None:
+        self.back_at = asyncio.get_running_loop().time()
+        self.latency_s = self.back_at - self._sent_at
+
+    async def stop(self) -> None:
+        """Stop sending."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)

@@ -1,0 +1,194 @@
+"""Who gets what: topics at a pace, and the connections that follow the same ones.
+
+A `Cohort` is all connections with equal subscriptions and equal encoding. Its members receive the same bytes, so what is due is
+joined once for all of them; a member costs one write. A connection whose socket is full leaves the fast members for the slow ones
+and pays for an outbox of its own until that is drained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from marketdata.topics import Delivery, Topic
+from realtime.frames import Encoding
+from realtime.outbox import Item
+
+if TYPE_CHECKING:
+    from realtime.connection import Connection
+
+
+class Entry:
+    """A topic that this process follows.
+
+    Attributes:
+        name: the topic as text.
+        every: each update matters, none is conflated.
+        whole: a hole in seq is repaired: every topics, and klines for the sake of the closed ones.
+        epoch, seq, body: its newest update; epoch is empty while there was none.
+        live: the latest value was read and the group is joined: updates count.
+        held: messages that wait, for the latest value or for a hole to be repaired.
+        pending: what the next flush delivers.
+        paces: max_rate (None: every update) → the topic at that pace.
+        changed_us: wall clock of the newest update, for staleness.
+        idle_since: loop time since which nobody follows it; None while somebody does.
+    """
+
+    __slots__ = (
+        "body", "changed_us", "channel", "epoch", "every", "held", "idle_since",
+        "live", "name", "paces", "pending", "repairing", "seq", "topic", "whole",
+    )  # fmt: skip
+
+    def __init__(self, topic: Topic, channel: bytes) -> None:
+        self.topic = topic
+        self.name = str(topic)
+        self.channel = channel
+        self.every = topic.delivery is Delivery.EVERY
+        self.whole = self.every or topic.interval is not None
+        self.epoch = ""
+        self.seq = 0
+        self.body = b""
+        self.live = False
+        self.repairing = False
+        self.held: list[tuple[str, int, bytes]] = []
+        self.pending: list[Item] = []
+        self.paces: dict[float | None, Pace] = {}
+        self.changed_us = 0
+        self.idle_since: float | None = 0.0
+
+    def pace(self, rate: float | None) -> Pace:
+        """The topic at a rate; every topics know no rate."""
+        rate = None if self.every else rate
+        found = self.paces.get(rate)
+        if found is None:
+            found = self.paces[rate] = Pace(self, rate)
+        return found
+
+    def keep(self, item: Item) -> int:
+        """Add an update to what is pending. Returns how many undelivered ones it replaced (0 or 1)."""
+        if self.every or not self.pending or self.pending[-1].keep:
+            self.pending.append(item)
+            return 0
+        self.pending[-1] = item.instead_of(self.pending[-1])
+        return 1
+
+    def connections(self) -> list[Connection]:
+        """Who follows the topic."""
+        return [
+            connection for pace in self.paces.values() for cohort in pace.cohorts for connection in (*cohort.fast, *cohort.slow)
+        ]
+
+
+class Pace:
+    """A topic at one rate: when it was last let through, and what has come since.
+
+    Attributes:
+        rate: most updates a second; None for all.
+        cohorts: who follows the topic at this rate.
+        ready_at: loop time from which the next update may pass.
+        pending: what waits for that time.
+        timed: a timer is set for it.
+        let_through: (epoch, seq, body) of the newest update that passed.
+    """
+
+    __slots__ = ("cohorts", "entry", "let_through", "pending", "rate", "ready_at", "timed")
+
+    def __init__(self, entry: Entry, rate: float | None) -> None:
+        self.entry = entry
+        self.rate = rate
+        self.cohorts: set[Cohort] = set()
+        self.ready_at = 0.0
+        self.pending: list[Item] = []
+        self.timed = False
+        self.let_through = ("", 0, b"")
+
+    def view(self) -> tuple[str, int, bytes]:
+        """The topic as its followers at this rate know it: (epoch, seq, body). Every update still to come has a greater seq."""
+        return self.let_through if self.pending else (self.entry.epoch, self.entry.seq, self.entry.body)
+
+    def admit(self, items: list[Item], now: float) -> list[Item]:
+        """Take updates in, and give out what may go now: the newest at most, but every closed kline at once.
+
+        What does not go stays pending until `ready_at`, so that the last value always arrives.
+        """
+        if self.rate is None:
+            return items
+        for item in items:
+            if self.pending and not self.pending[-1].keep:
+                self.pending[-1] = item.instead_of(self.pending[-1])
+            else:
+                self.pending.append(item)
+        kept = [item for item in self.pending if item.keep]
+        if not self.pending or (not kept and now < self.ready_at):
+            return []
+        going, self.pending = (kept, self.pending[len(kept) :]) if now < self.ready_at else (self.pending, [])
+        self.ready_at = now + 1.0 / self.rate
+        self.let_through = (self.entry.epoch, going[-1].seq, going[-1].body)
+        return going
+
+
+class Cohort:
+    """Connections with equal subscriptions and equal encoding.
+
+    Attributes:
+        paces: topic → the pace at which all members follow it.
+        fast: members that are written to directly.
+        slow: members whose socket is full.
+        due: encoded messages of the flush that is being made.
+        count: how many updates those are.
+        sent: updates that were given to the members since the cohort exists.
+    """
+
+    __slots__ = ("conflated", "count", "due", "encoding", "fast", "paces", "sent", "slow")
+
+    def __init__(self, encoding: Encoding, paces: dict[str, Pace]) -> None:
+        self.encoding = encoding
+        self.paces = paces
+        self.fast: dict[Connection, None] = {}
+        self.slow: dict[Connection, None] = {}
+        self.due: list[bytes] = []
+        self.count = 0
+        self.sent = 0
+        self.conflated = 0
+
+    def __len__(self) -> int:
+        return len(self.fast) + len(self.slow)
+
+
+class Cohorts:
+    """All cohorts of a process, each found by what makes it one."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Encoding, frozenset[Pace]], Cohort] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def find(self, encoding: Encoding, paces: dict[str, Pace]) -> Cohort:
+        """The cohort of an encoding and a set of paces; a new one registers with its topics."""
+        key = (encoding, frozenset(paces.values()))
+        cohort = self._known.get(key)
+        if cohort is None:
+            cohort = self._known[key] = Cohort(encoding, paces)
+            for pace in paces.values():
+                pace.cohorts.add(cohort)
+                pace.entry.idle_since = None
+        return cohort
+
+    def drop_if_empty(self, cohort: Cohort, now: float) -> Iterable[Entry]:
+        """Forget a cohort without members. Returns the topics that nobody follows any more."""
+        if len(cohort):
+            return ()
+        del self._known[cohort.encoding, frozenset(cohort.paces.values())]
+        return [pace.entry for pace in cohort.paces.values() if self._leave(pace, cohort, now)]
+
+    @staticmethod
+    def _leave(pace: Pace, cohort: Cohort, now: float) -> bool:
+        pace.cohorts.discard(cohort)
+        entry = pace.entry
+        if not pace.cohorts:
+            entry.paces.pop(pace.rate, None)
+        if entry.paces:
+            return False
+        entry.idle_since = now
+        return True

@@ -1,0 +1,245 @@
+"""What each command does: the checks, the one call of the hub, the reply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from marketdata.errors import StoreUnavailable, UnknownTopic, UnsupportedType
+from marketdata.store import now_us
+from marketdata.topics import Topic, parse
+from realtime import auth, protocol
+from realtime.codes import Code, CodedError
+from realtime.cohorts import Pace
+from realtime.connection import Connection
+from realtime.frames import encoding
+from realtime.limits import Limits
+from realtime.node import Node
+
+NO_LIMITS = Limits(0, 0, None, 1.0, 5, frozenset())  # of somebody who has yet to say who it is
+WITHOUT_PRINCIPAL = (protocol.Auth, protocol.Ping)
+
+
+def limits_of(connection: Connection) -> Limits:
+    """What the connection's principal may do."""
+    return connection.principal.limits if connection.principal is not None else NO_LIMITS
+
+
+def describe(limits: Limits) -> dict[str, Any]:
+    """The `limits` of a welcome."""
+    return {
+        "topics": limits.topics,
+        "max_rate": limits.max_rate,
+        "commands_per_second": limits.commands_per_second,
+        "max_message_bytes": protocol.MAX_MESSAGE_BYTES,
+    }
+
+
+class Commands:
+    """Carries out the commands of one connection; each method sends its own reply."""
+
+    def __init__(self, node: Node, connection: Connection) -> None:
+        self.node = node
+        self.hub = node.hub
+        self.connection = connection
+
+    async def run(self, command: protocol.Command) -> None:
+        """Carry out a command.
+
+        Raises:
+            CodedError: it is refused as a whole, and nothing changed.
+        """
+        if self.connection.principal is None and not isinstance(command, WITHOUT_PRINCIPAL):
+            raise CodedError(Code.UNAUTHORIZED, "say who you are first: send 'auth'")
+        match command:
+            case protocol.Ping():
+                self._reply("pong", command, nonce=command.nonce, time=now_us())
+            case protocol.Subscribe():
+                await self._subscribe(command)
+            case protocol.Unsubscribe():
+                self._unsubscribe(command)
+            case protocol.Update():
+                self._update(command)
+            case protocol.List():
+                self._list(command)
+            case protocol.Snapshot():
+                await self._snapshot(command)
+            case protocol.History():
+                await self._history(command)
+            case protocol.Configure():
+                self._configure(command)
+            case protocol.Auth():
+                await self._auth(command)
+
+    def _reply(self, type: str, command: protocol.Command, *then: bytes, **fields: Any) -> None:
+        """Send the reply and what must follow it, in one write."""
+        self.connection.say(protocol.message(type, command.id, **fields), *then)
+
+    def _following(self) -> Mapping[str, Pace]:
+        return self.connection.cohort.paces if self.connection.cohort is not None else {}
+
+    # Checks
+
+    def _screen(self, names: Iterable[str]) -> tuple[dict[str, Topic], dict[str, CodedError]]:
+        """Sort topics into those that may be read and those that may not, with the reason."""
+        good: dict[str, Topic] = {}
+        refused: dict[str, CodedError] = {}
+        for name in names:
+            try:
+                good[name] = self._check(name)
+            except CodedError as failure:
+                refused[name] = failure
+        return good, refused
+
+    def _check(self, name: str) -> Topic:
+        try:
+            topic = parse(name)
+        except UnknownTopic as error:
+            raise CodedError(Code.UNKNOWN_TOPIC, str(error)) from None
+        except UnsupportedType as error:
+            raise CodedError(Code.UNSUPPORTED_TYPE, str(error)) from None
+        if self.node.instruments.get(topic.symbol) is None:
+            raise CodedError(Code.UNKNOWN_SYMBOL, f"there is no instrument {topic.symbol!r}")
+        if (code := limits_of(self.connection).check_type(topic.type)) is not None:
+            raise CodedError(code, f"your plan does not include {topic.type.value}")
+        return topic
+
+    def _within_limit(self, good: dict[str, Topic], refused: dict[str, CodedError]) -> None:
+        """Move the topics that go over the plan's number to the refused ones."""
+        limit = limits_of(self.connection).topics
+        total = len(self._following())
+        for name in list(good):
+            if name in self._following():
+                continue
+            total += 1
+            if total > limit:
+                del good[name]
+                text = f"your plan allows {limit} topics a connection"
+                refused[name] = CodedError(Code.TOPIC_LIMIT_EXCEEDED, text, details={"limit": limit})
+
+    # Commands
+
+    async def _subscribe(self, command: protocol.Subscribe) -> None:
+        good, refused = self._screen(protocol.wanted_topics(command))
+        self._within_limit(good, refused)
+        try:
+            await self.hub.ensure(list(good.values()))
+        except StoreUnavailable:
+            text = "the bus does not answer; try again"
+            refused |= {name: CodedError(Code.FEED_UNAVAILABLE, text) for name in good}
+            good = {}
+        rate = limits_of(self.connection).rate(command.max_rate or self.connection.max_rate)
+        followed = self.hub.subscribe(self.connection, dict.fromkeys(good, rate))
+        fresh = [pace for pace, already in followed if not already]
+        self._reply(
+            "subscribed",
+            command,
+            *(_snapshots(fresh) if command.snapshot else ()),
+            accepted=[_accepted(pace, already) for pace, already in followed],
+            rejected=protocol.rejected(refused),
+            total=len(self._following()),
+            limit=limits_of(self.connection).topics,
+        )
+
+    def _unsubscribe(self, command: protocol.Unsubscribe) -> None:
+        if command.all == (command.topics is not None):
+            raise CodedError(Code.BAD_REQUEST, "name either 'topics' or 'all': true")
+        names = list(self._following()) if command.all else command.topics or []
+        left = self.hub.unsubscribe(self.connection, dict.fromkeys(names))
+        self._reply("unsubscribed", command, topics=left, total=len(self._following()))
+
+    def _update(self, command: protocol.Update) -> None:
+        names = protocol.bounded_topics(command.topics)
+        known = [name for name in names if name in self._following()]
+        rate = limits_of(self.connection).rate(command.max_rate)
+        followed = self.hub.subscribe(self.connection, dict.fromkeys(known, rate))
+        missing = {name: CodedError(Code.NOT_SUBSCRIBED, "not subscribed") for name in names if name not in known}
+        updated = [{"topic": pace.entry.name, "max_rate": pace.rate} for pace, _ in followed]
+        self._reply("updated", command, topics=updated, rejected=protocol.rejected(missing))
+
+    def _list(self, command: protocol.List) -> None:
+        topics = [_standing(pace) for pace in self._following().values()]
+        self._reply("subscriptions", command, topics=topics, total=len(topics), limit=limits_of(self.connection).topics)
+
+    async def _snapshot(self, command: protocol.Snapshot) -> None:
+        good, refused = self._screen(protocol.bounded_topics(command.topics))
+        try:
+            latest = await self.node.store.latest(list(good))
+        except StoreUnavailable:
+            raise CodedError(Code.FEED_UNAVAILABLE, "the store does not answer; try again", retry_after_ms=1000) from None
+        found = [
+            protocol.stamped(name, stamped.epoch, stamped.seq, stamped.body)
+            for name, stamped in zip(good, latest, strict=True)
+            if stamped is not None
+        ]
+        self._reply("snapshots", command, snapshots=found, rejected=protocol.rejected(refused))
+
+    async def _history(self, command: protocol.History) -> None:
+        topic = self._check(command.topic)
+        if command.from_seq is not None and command.to_seq is not None and command.to_seq < command.from_seq:
+            raise CodedError(Code.BAD_REQUEST, "'to_seq' is less than 'from_seq'")
+        newest = command.from_seq is None
+        try:
+            epoch, updates = await self.node.store.history(
+                str(topic),
+                from_seq=command.from_seq or 1,
+                to_seq=command.to_seq,
+                limit=command.limit or protocol.MAX_HISTORY,
+                newest=newest,
+            )
+        except StoreUnavailable:
+            raise CodedError(Code.FEED_UNAVAILABLE, "the store does not answer; try again", retry_after_ms=1000) from None
+        numbered = protocol.numbered((stamped.seq, stamped.body) for stamped in updates)
+        self._reply("history", command, topic=str(topic), epoch=epoch or None, updates=numbered)
+
+    def _configure(self, command: protocol.Configure) -> None:
+        connection, now = self.connection, connection_settings(self.connection)
+        if command.heartbeat is not None:
+            connection.heartbeat_s = command.heartbeat
+            connection.beat_at = min(connection.beat_at, self.hub.time() + command.heartbeat)
+        if isinstance(command.max_rate, float | None):
+            connection.max_rate = command.max_rate
+            rate = limits_of(connection).rate(command.max_rate)
+            self.hub.subscribe(connection, dict.fromkeys(self._following(), rate))
+        batch = now["batch"] if command.batch is None else command.batch
+        self._reply("configured", command, **connection_settings(connection) | {"batch": batch})
+        current = connection.encoding
+        if batch != current.batch:
+            changed = encoding(current.wire, batch=batch, deflated=current.deflated, framed=current.framed)
+            self.hub.serve_as(connection, changed)
+
+    async def _auth(self, command: protocol.Auth) -> None:
+        principal = await auth.identify_token(command.token)
+        self.connection.principal = principal
+        self._reply(
+            "authenticated",
+            command,
+            user=principal.name,
+            plan=principal.plan_name,
+            expires_at=None,
+            limits=describe(principal.limits),
+        )
+
+
+def connection_settings(connection: Connection) -> dict[str, Any]:
+    """The effective values that a `configured` names."""
+    return {
+        "batch": connection.encoding.batch,
+        "heartbeat": connection.heartbeat_s,
+        "max_rate": limits_of(connection).rate(connection.max_rate),
+    }
+
+
+def _standing(pace: Pace) -> dict[str, Any]:
+    epoch, seq, _ = pace.view()
+    return {"topic": pace.entry.name, "epoch": epoch or None, "seq": seq, "max_rate": pace.rate}
+
+
+def _accepted(pace: Pace, already: bool) -> dict[str, Any]:
+    fields = _standing(pace) | {"delivery": pace.entry.topic.delivery.value}
+    return fields | {"already": True} if already else fields
+
+
+def _snapshots(paces: Sequence[Pace]) -> list[bytes]:
+    views = [(pace.entry.name, *pace.view()) for pace in paces]
+    return [protocol.snapshot(name, epoch, seq, body) for name, epoch, seq, body in views if epoch]

@@ -1,0 +1,112 @@
+"""One connection as the hub knows it: who, over which sink, following what, and how well it keeps up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from realtime.codes import Close
+from realtime.cohorts import Cohort
+from realtime.frames import Encoding
+from realtime.outbox import Outbox
+
+if TYPE_CHECKING:
+    from realtime.auth import Principal
+
+
+class Sink(Protocol):
+    """Where a connection's bytes go. No method waits, none raises because the peer is gone.
+
+    Attributes:
+        framed: it takes WebSocket frames; otherwise it takes lists of messages.
+        deflates: the client agreed to compressed frames.
+        on_pause, on_resume: called when the socket is full, and when it has drained.
+    """
+
+    framed: bool
+    deflates: bool
+    on_pause: Callable[[], None] | None
+    on_resume: Callable[[], None] | None
+
+    def write(self, payload: bytes | list[bytes]) -> bool:
+        """Hand over what `Encoding.join` made. False: the connection is closed."""
+
+    def buffered(self) -> int:
+        """Bytes (or messages) that the socket has not taken yet."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Say goodbye; the socket is freed soon even if the peer does not read."""
+
+    def abort(self) -> None:
+        """Free the socket now."""
+
+
+class Connection:
+    """State of one socket. The hub alone changes `cohort`, `outbox` and `slow_since`."""
+
+    __slots__ = (
+        "address",
+        "agent",
+        "beat_at",
+        "beats",
+        "closing",
+        "cohort",
+        "conflated",
+        "encoding",
+        "gaps",
+        "heartbeat_s",
+        "mark",
+        "max_rate",
+        "noticed",
+        "opened_us",
+        "outbox",
+        "principal",
+        "sent_before",
+        "session",
+        "sink",
+        "slow_since",
+    )  # fmt: skip
+
+    def __init__(self, session: str, principal: Principal | None, sink: Sink, encoding: Encoding, *, opened_us: int) -> None:
+        self.session = session
+        self.principal = principal
+        self.sink = sink
+        self.encoding = encoding
+        self.opened_us = opened_us
+        self.address = ""
+        self.agent = ""
+        self.cohort: Cohort | None = None
+        self.outbox: Outbox | None = None
+        self.max_rate: float | None = None
+        self.heartbeat_s = 10.0
+        self.beat_at = 0.0
+        self.beats = 0
+        self.mark = 0
+        self.sent_before = 0
+        self.conflated = 0
+        self.gaps = 0
+        self.slow_since: float | None = None
+        self.noticed = False
+        self.closing = False
+
+    @property
+    def sent(self) -> int:
+        """Updates given to this connection since it opened. The shared path counts per cohort, so this is a subtraction."""
+        return self.sent_before + (self.cohort.sent - self.mark if self.cohort else 0)
+
+    def say(self, *messages: bytes) -> None:
+        """Send control messages, all in one write, ahead of any data that waits."""
+        if self.outbox is not None:
+            for message in messages:
+                self.outbox.say(message)
+        else:
+            self.sink.write(self.encoding.join([self.encoding.message(message) for message in messages]))
+
+    def close(self, code: Close, notice: bytes | None = None) -> None:
+        """Close with a code, after a last notice while the socket takes one."""
+        if self.closing:
+            return
+        if notice is not None and self.outbox is None:
+            self.say(notice)
+        self.closing = True
+        self.sink.close(int(code), code.label)

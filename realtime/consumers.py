@@ -1,0 +1,216 @@
+"""One WebSocket from handshake to close: command → action, visibly in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from typing import Any
+from urllib.parse import parse_qs
+
+from channels.consumer import AsyncConsumer
+from channels.exceptions import StopConsumer
+from django.conf import settings
+
+from marketdata.store import now_us
+from realtime import auth, protocol
+from realtime.auth import Principal, Unauthorized
+from realtime.codes import Close, Code, CodedError
+from realtime.commands import Commands, describe, limits_of
+from realtime.connection import Connection, Sink
+from realtime.frames import Wire, encoding
+from realtime.limits import TokenBucket
+from realtime.node import VERSION, Node
+from realtime.sinks import EXTENSION, SendSink
+
+logger = logging.getLogger(__name__)
+
+TICKET_PREFIX = "bearer."
+ERRORS_PER_SECOND, ERROR_BURST = 1.0, 100  # a client that errs more often is closed with 4507
+RESUME_TTL_S = 300
+
+
+class MarketConsumer(AsyncConsumer):
+    """The socket at `/ws/v1/market`.
+
+    It carries control only: commands in, replies out. Market data goes from the hub to the socket without it. Therefore it has no
+    channel of its own in the channel layer, and its `dispatch` does not look after database connections as Channels' does, which
+    would cost a hop to the one shared thread for every frame.
+    """
+
+    channel_layer_alias = "none: the hub is in the groups"
+
+    connection: Connection | None = None
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Serve one socket. Whatever ends it, the hub lets go of it here: Channels does not call `disconnect` in every case."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self.connection is not None:
+                self.node.hub.detach(self.connection)
+                self.deadline.cancel()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Hand an ASGI event to its method."""
+        kind = message["type"]
+        if kind == "websocket.receive":
+            await self.take(message)
+        elif kind == "websocket.connect":
+            await self.connect()
+        elif kind == "websocket.disconnect":
+            raise StopConsumer
+
+    # Handshake
+
+    async def connect(self) -> None:
+        """Accept, find out who it is, and welcome; or say why not and close."""
+        self.node = await Node.here()
+        offered = self.scope.get("subprotocols", [])
+        chosen = next((name for name in offered if name in protocol.SUBPROTOCOLS), None)
+        principal, refusal = await self._identify(offered)
+        await self.base_send({"type": "websocket.accept", "subprotocol": chosen})
+        wire: Wire = "msgpack" if protocol.SUBPROTOCOLS.get(chosen or "") == "msgpack" else "json"
+        connection = self._open(wire, principal)
+        if refusal is None and offered and chosen is None:
+            refusal = Close.PROTOCOL
+        refusal = refusal or self._refusal(connection)
+        if refusal is not None:
+            connection.close(refusal, protocol.notice("limits", _REFUSALS[refusal], code=refusal))
+            return
+        self._welcome(connection)
+
+    async def _identify(self, offered: list[str]) -> tuple[Principal | None, Close | None]:
+        try:
+            ticket = next((name for name in offered if name.startswith(TICKET_PREFIX)), None)
+            if ticket is not None:
+                return await auth.identify_token(ticket.removeprefix(TICKET_PREFIX)), None
+            return await auth.identify(self.scope), None
+        except Unauthorized:
+            return None, Close.UNAUTHORIZED
+        except Exception:
+            logger.exception("nobody can be identified")
+            return None, Close.INTERNAL
+
+    def _open(self, wire: Wire, principal: Principal | None) -> Connection:
+        extension = self.scope.get("extensions", {}).get(EXTENSION)
+        sink: Sink = extension["sink"] if extension else SendSink(self.base_send, binary=wire == "msgpack")
+        batch = parse_qs(self.scope.get("query_string", b"")).get(b"batch") == [b"1"]
+        served_as = encoding(wire, batch=batch, deflated=sink.deflates, framed=sink.framed)
+        connection = Connection(secrets.token_urlsafe(16), principal, sink, served_as, opened_us=now_us())
+        connection.address = (self.scope.get("client") or [""])[0]
+        return connection
+
+    def _refusal(self, connection: Connection) -> Close | None:
+        """Why this process takes no further connection from there; None: it does."""
+        connections = self.node.hub.connections
+        if self.node.draining:
+            return Close.RESTART
+        if len(connections) >= settings.TICKWIRE.serving.max_connections:
+            return Close.OVERLOADED
+        principal = connection.principal
+        if principal is None:
+            return None
+        same = sum(1 for other in connections.values() if _who(other) == _who(connection))
+        return Close.CONNECTION_LIMIT if principal.limits.check_connections(same + 1) is not None else None
+
+    def _welcome(self, connection: Connection) -> None:
+        self.connection = connection
+        self.commands = Commands(self.node, connection)
+        self.errors = TokenBucket(ERRORS_PER_SECOND, ERROR_BURST, self.node.hub.time())
+        self.renew_bucket()
+        deadline_s = settings.TICKWIRE.serving.auth_deadline_s
+        self.deadline = asyncio.get_running_loop().call_later(deadline_s, self.auth_deadline)
+        self.node.hub.attach(connection)
+        limits = limits_of(connection)
+        principal = connection.principal
+        connection.say(
+            protocol.message(
+                "welcome",
+                session=connection.session,
+                server=f"tickwire/{VERSION}",
+                node=self.node.name,
+                time=now_us(),
+                heartbeat=connection.heartbeat_s,
+                resume_ttl=RESUME_TTL_S,
+                user=principal.name if principal else None,
+                plan=principal.plan_name if principal else None,
+                limits=describe(limits),
+            )
+        )
+
+    def renew_bucket(self) -> None:
+        """Take commands from a bucket as large as the plan says."""
+        assert self.connection is not None
+        limits = limits_of(self.connection)
+        self.bucket = TokenBucket(limits.commands_per_second, limits.command_burst, self.node.hub.time())
+
+    def auth_deadline(self) -> None:
+        """Called by a timer: whoever has not said who it is by now may not stay."""
+        if self.connection is not None and self.connection.principal is None:
+            text = "nobody authenticated in time"
+            self.connection.close(Close.AUTH_TIMEOUT, protocol.notice("limits", text, code=Close.AUTH_TIMEOUT))
+
+    # Commands
+
+    async def take(self, event: dict[str, Any]) -> None:
+        """Carry out one frame, or answer why not."""
+        connection = self.connection
+        if connection is None or connection.closing:
+            return
+        id: protocol.CommandId = None
+        try:
+            command = self._read(event)
+            id = command.id
+            self._throttle(command)
+            await self.commands.run(command)
+            if isinstance(command, protocol.Auth):
+                self.renew_bucket()
+        except protocol.BadCommand as failure:
+            self._refuse(connection, failure, failure.id)
+        except CodedError as failure:
+            self._refuse(connection, failure, id)
+        except Exception:
+            logger.exception("a command failed")
+            self._refuse(connection, CodedError(Code.INTERNAL, "something went wrong here; it was logged"), id)
+
+    def _read(self, event: dict[str, Any]) -> protocol.Command:
+        assert self.connection is not None
+        text, wire = event.get("text"), self.connection.encoding.wire
+        data = text if text is not None else event.get("bytes") or b""
+        if len(data) > protocol.MAX_MESSAGE_BYTES:
+            self.connection.close(Close.TOO_BIG)
+        if (text is None) != (wire == "msgpack"):
+            raise protocol.BadCommand(Code.BAD_REQUEST, f"expected a {'binary' if wire == 'msgpack' else 'text'} frame")
+        return protocol.decode(data, wire)
+
+    def _throttle(self, command: protocol.Command) -> None:
+        if isinstance(command, protocol.Unsubscribe):
+            return  # leaving lowers the load: it is never refused
+        wait_s = self.bucket.take(self.node.hub.time())
+        if wait_s:
+            raise CodedError(Code.TOO_MANY_REQUESTS, "too many commands", retry_after_ms=round(wait_s * 1000) + 1)
+
+    def _refuse(self, connection: Connection, failure: CodedError, id: protocol.CommandId) -> None:
+        connection.say(protocol.error(failure, id))
+        if self.errors.take(self.node.hub.time()):
+            text = "too many errors"
+            connection.close(Close.TOO_MANY_ERRORS, protocol.notice("limits", text, code=Close.TOO_MANY_ERRORS))
+
+
+def _who(connection: Connection) -> tuple[str, int | str]:
+    """Whose connections are counted together: a user's, or those of a visitor's address on the same plan."""
+    principal = connection.principal
+    if principal is not None and principal.user_id is not None:
+        return "user", principal.user_id
+    return principal.plan_name if principal else "", connection.address
+
+
+_REFUSALS = {
+    Close.UNAUTHORIZED: "the credential is not valid",
+    Close.INTERNAL: "something went wrong here; it was logged",
+    Close.PROTOCOL: "none of the offered subprotocols is spoken here",
+    Close.RESTART: "this process is stopping; connect again",
+    Close.OVERLOADED: "this process is full; try again later",
+    Close.CONNECTION_LIMIT: "too many connections at once",
+}

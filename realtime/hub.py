@@ -1,0 +1,416 @@
+"""Connections of this process and the topics they follow; delivers updates.
+
+Rules of this file:
+1. `deliver` and `flush` never await, never touch the ORM, and cost nothing per connection beyond one write.
+2. Bytes are made once per encoding, joined once per cohort, written once per connection and flush.
+3. Between entering the followers of a topic and copying its latest value there is no await: no hole, no duplicate.
+4. Nothing of an every topic vanishes, and no closed kline: a hole in seq is repaired from the store (`realtime.repairs`).
+5. A topic that nobody follows keeps its group for a while (`linger`), then has neither entry nor group.
+6. A newer epoch reaches clients as a snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+
+from marketdata.errors import StoreUnavailable
+from marketdata.layer import Bus
+from marketdata.store import AsyncStore, Layout, Stamped, now_us, read_message
+from marketdata.topics import Topic
+from realtime import protocol
+from realtime.codes import Close, Eviction
+from realtime.cohorts import Cohort, Cohorts, Entry, Pace
+from realtime.connection import Connection
+from realtime.frames import Encoding
+from realtime.outbox import Item, Outbox
+from realtime.repairs import Repairs
+
+logger = logging.getLogger(__name__)
+
+CLOSED = b'"closed":true'
+READ_AT_ONCE = 200  # topics in one round trip to the store
+
+
+class Hub:
+    """The fan-out of one process. Belongs to one event loop.
+
+    Args:
+        bus: where updates come from.
+        store: where latest values and history are read.
+        floor_s, ceiling_s: least and most pause between two flushes.
+        outbox_bytes, outbox_updates: bounds of a slow socket's outbox.
+        linger_s: how long an unfollowed topic keeps its group.
+    """
+
+    def __init__(
+        self, bus: Bus, store: AsyncStore, layout: Layout, *, floor_s: float = 0.001, ceiling_s: float = 0.05,
+        outbox_bytes: int = 1 << 20, outbox_updates: int = 256, linger_s: float = 10.0,
+    ) -> None:  # fmt: skip
+        self.bus = bus
+        self.store = store
+        self.layout = layout
+        self.floor_s, self.ceiling_s = floor_s, ceiling_s
+        self.outbox_bytes, self.outbox_updates = outbox_bytes, outbox_updates
+        self.linger_s = linger_s
+        self.connections: dict[str, Connection] = {}
+        self.slow: dict[Connection, None] = {}
+        self.entries: dict[str, Entry] = {}
+        self.cohorts = Cohorts()
+        self.counts: Counter[str] = Counter()
+        self._joining: dict[str, asyncio.Future[None]] = {}
+        self._dirty_every: dict[Entry, None] = {}
+        self._dirty_latest: dict[Entry, None] = {}
+        self._ready: dict[Pace, None] = {}
+        self._flush_at: asyncio.Handle | None = None
+        self._not_before = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self.repairs = Repairs(self)
+        bus.watch(self._bus_changed)
+
+    def time(self) -> float:
+        """The event loop's clock, seconds."""
+        return self._loop.time()
+
+    # Connections
+
+    def attach(self, connection: Connection) -> None:
+        """Take a connection in; it follows nothing yet."""
+        self.connections[connection.session] = connection
+        connection.sink.on_pause = lambda: self._slow_down(connection)
+        connection.sink.on_resume = lambda: self._drain(connection)
+        self._move(connection, connection.encoding, {})
+
+    def detach(self, connection: Connection) -> None:
+        """Let a connection go, with everything it follows. Doing so twice is no error."""
+        if self.connections.pop(connection.session, None) is None:
+            return
+        connection.sink.on_pause = connection.sink.on_resume = None
+        self._leave(connection)
+        self.slow.pop(connection, None)
+        connection.cohort = connection.outbox = None
+
+    def _move(self, connection: Connection, encoding: Encoding, paces: dict[str, Pace]) -> None:
+        """Put a connection among those that follow the same topics at the same paces, in the same encoding."""
+        cohort = self.cohorts.find(encoding, paces)
+        if cohort is connection.cohort:
+            return
+        members = cohort.slow if connection.outbox is not None else cohort.fast
+        self._leave(connection)
+        members[connection] = None
+        connection.encoding, connection.cohort, connection.mark = encoding, cohort, cohort.sent
+
+    def _leave(self, connection: Connection) -> None:
+        cohort = connection.cohort
+        if cohort is None:
+            return
+        connection.sent_before = connection.sent
+        connection.mark = cohort.sent
+        cohort.fast.pop(connection, None)
+        cohort.slow.pop(connection, None)
+        connection.cohort = None
+        self.cohorts.drop_if_empty(cohort, self._loop.time())
+
+    # Subscriptions
+
+    async def ensure(self, topics: Sequence[Topic]) -> None:
+        """Follow topics on the bus and know their latest values; of those that are followed already nothing is asked.
+
+        Raises:
+            StoreUnavailable: Redis did not answer; none of the missing topics is followed.
+        """
+        while missing := [topic for topic in topics if not self._is_live(str(topic))]:
+            await self._join([topic for topic in missing if str(topic) not in self.entries])
+            for joined in {self._joining[str(topic)] for topic in missing if str(topic) in self._joining}:
+                await asyncio.shield(joined)
+
+    def _is_live(self, name: str) -> bool:
+        entry = self.entries.get(name)
+        return entry is not None and entry.live
+
+    async def _join(self, topics: list[Topic]) -> None:
+        if not topics:
+            return
+        done = self._loop.create_future()
+        entries = [Entry(topic, f"{self.layout.prefix}__group__{topic.group}".encode()) for topic in topics]
+        for entry in entries:
+            entry.idle_since = self._loop.time()
+            self.entries[entry.name] = entry
+            self._joining[entry.name] = done
+        try:
+            await self.bus.follow({entry.channel: self._receiver(entry) for entry in entries})
+            self.counts["groups_joined"] += len(entries)
+            await self._read_latest(entries)
+        except BaseException as error:
+            for entry in entries:
+                self.entries.pop(entry.name, None)
+            self.spawn(self.bus.unfollow([entry.channel for entry in entries]))
+            failure = StoreUnavailable("the topics could not be joined")
+            done.set_exception(error if isinstance(error, StoreUnavailable) else failure)
+            done.exception()  # perhaps nobody waits for it
+            raise
+        finally:
+            for entry in entries:
+                self._joining.pop(entry.name, None)
+        done.set_result(None)
+
+    async def _read_latest(self, entries: Sequence[Entry]) -> None:
+        for at in range(0, len(entries), READ_AT_ONCE):
+            some = entries[at : at + READ_AT_ONCE]
+            for entry, stamped in zip(some, await self.store.latest([entry.name for entry in some]), strict=True):
+                self._begin(entry, stamped)
+
+    def _begin(self, entry: Entry, latest: Stamped | None) -> None:
+        """A topic's first latest value: what was held since the group was joined follows it, if it is newer."""
+        if latest is not None:
+            entry.epoch, entry.seq, entry.body, entry.changed_us = latest.epoch, latest.seq, latest.body, latest.published_us
+        entry.live = True
+        held, entry.held = entry.held, []
+        for epoch, seq, body in held:
+            self.deliver(entry, epoch, seq, body)
+
+    def subscribe(self, connection: Connection, wanted: Mapping[str, float | None]) -> list[tuple[Pace, bool]]:
+        """Have a connection follow topics that `ensure` made ready, at a rate each.
+
+        Returns:
+            For each topic its pace, and whether the connection followed it already. The caller now sends the reply and
+            `pace.view()` of the new ones, without awaiting in between.
+        """
+        if any(self.entries[name].pending for name in wanted):
+            self.flush()  # what was published before must not reach the new follower after its snapshot
+        assert connection.cohort is not None
+        paces = dict(connection.cohort.paces)
+        result = []
+        for name, rate in wanted.items():
+            pace = self.entries[name].pace(rate)
+            result.append((pace, name in paces))
+            paces[name] = pace
+        self._move(connection, connection.encoding, paces)
+        return result
+
+    def unsubscribe(self, connection: Connection, names: Iterable[str]) -> list[str]:
+        """Have a connection follow topics no longer. Returns those that it did follow."""
+        assert connection.cohort is not None
+        paces = dict(connection.cohort.paces)
+        left = [name for name in names if paces.pop(name, None) is not None]
+        self._move(connection, connection.encoding, paces)
+        if connection.outbox is not None:
+            for name in left:
+                connection.outbox.forget(name)
+        return left
+
+    def serve_as(self, connection: Connection, encoding: Encoding) -> None:
+        """Serve a connection in another encoding from now on."""
+        assert connection.cohort is not None
+        self._move(connection, encoding, connection.cohort.paces)
+
+    def evict(self, name: str, why: Eviction) -> int:
+        """End every subscription of a topic. Returns how many there were."""
+        entry = self.entries.get(name)
+        if entry is None:
+            return 0
+        followers = entry.connections()
+        for connection in followers:
+            self.unsubscribe(connection, [name])
+            connection.say(protocol.evicted(name, why))
+        return len(followers)
+
+    # Delivery
+
+    def _receiver(self, entry: Entry) -> Callable[[bytes], None]:
+        def receive(payload: bytes) -> None:
+            message = read_message(payload)
+            if message is None:
+                self.counts["foreign"] += 1  # somebody else's message in our group has no stamp: nothing to deliver
+                return
+            if entry.live and not entry.repairing:
+                self.deliver(entry, *message)
+            else:
+                entry.held.append(message)
+
+        return receive
+
+    def deliver(self, entry: Entry, epoch: str, seq: int, body: bytes) -> None:
+        """Take the next update of a topic and have it flushed soon."""
+        if epoch != entry.epoch:
+            self._take(entry, Item(seq, body, epoch, entry.every))
+            entry.epoch = epoch
+        elif seq == entry.seq + 1 or (seq > entry.seq and not entry.whole):
+            self._take(entry, Item(seq, body, "", entry.every or (entry.whole and CLOSED in body)))
+        elif seq > entry.seq:
+            entry.held.append((epoch, seq, body))
+            self.repairs.begin(entry)
+        # else a duplicate: the repair, or the snapshot, had it already
+
+    def _take(self, entry: Entry, item: Item) -> None:
+        entry.seq, entry.body, entry.changed_us = item.seq, item.body, now_us()
+        self.counts["received"] += 1
+        if not entry.paces:
+            return  # lingering: the latest value is all that is needed
+        conflated = entry.keep(item)
+        if conflated:
+            self.counts["conflated"] += 1
+        (self._dirty_every if entry.every else self._dirty_latest)[entry] = None
+        if self._flush_at is None:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        wait = self._not_before - self._loop.time()
+        self._flush_at = self._loop.call_later(wait, self.flush) if wait > 0 else self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write everything that is due: one write per connection."""
+        if self._flush_at is not None:
+            self._flush_at.cancel()
+            self._flush_at = None
+        began = self._loop.time()
+        entries = (*self._dirty_every, *self._dirty_latest)
+        self._dirty_every, self._dirty_latest = {}, {}
+        ready, self._ready = self._ready, {}
+        due: dict[Cohort, None] = {}
+        for entry in entries:
+            items, entry.pending = entry.pending, []
+            for pace in entry.paces.values():
+                self._pass(pace, items, began, due)
+        for pace in ready:
+            self._pass(pace, [], began, due)
+        for cohort in due:
+            self._write(cohort)
+        ended = self._loop.time()
+        self._not_before = ended + min(max(2 * (ended - began), self.floor_s), self.ceiling_s)
+        self.counts["flushes"] += 1
+
+    def _pass(self, pace: Pace, items: list[Item], now: float, due: dict[Cohort, None]) -> None:
+        going = pace.admit(items, now)
+        if pace.pending and not pace.timed:
+            pace.timed = True
+            self._loop.call_at(pace.ready_at, self._pace_ready, pace)
+        if going:
+            self._encode(pace, going, due)
+
+    def _pace_ready(self, pace: Pace) -> None:
+        pace.timed = False
+        self._ready[pace] = None
+        if self._flush_at is None:
+            self._schedule()
+
+    def _encode(self, pace: Pace, items: list[Item], due: dict[Cohort, None]) -> None:
+        entry = pace.entry
+        messages = [item.message(entry.name) for item in items]
+        encoded: dict[str, list[bytes]] = {}
+        for cohort in pace.cohorts:
+            kind = cohort.encoding.kind
+            if (chunk := encoded.get(kind)) is None:
+                chunk = encoded[kind] = list(map(cohort.encoding.message, messages))
+                self.counts["encodes"] += len(chunk)
+            cohort.due += chunk
+            cohort.count += len(chunk)
+            due[cohort] = None
+            for connection in cohort.slow:
+                self._owe(connection, entry, items)
+
+    @staticmethod
+    def _owe(connection: Connection, entry: Entry, items: list[Item]) -> None:
+        assert connection.outbox is not None
+        for item in items:
+            connection.outbox.put(entry.name, entry.epoch, item)
+
+    def _write(self, cohort: Cohort) -> None:
+        payload = cohort.encoding.join(cohort.due)
+        count, members = cohort.count, list(cohort.fast)
+        cohort.due, cohort.count = [], 0
+        cohort.sent += count
+        self.counts["delivered"] += count * len(members)
+        self.counts["writes"] += len(members)
+        for connection in members:
+            connection.sink.write(payload)
+
+    # Slow connections
+
+    def _slow_down(self, connection: Connection) -> None:
+        """The socket is full: from now on the connection pays for an outbox of its own."""
+        if connection.outbox is not None or connection.cohort is None:
+            return
+        connection.outbox = Outbox(self.outbox_bytes, self.outbox_updates)
+        connection.slow_since = self._loop.time()
+        connection.cohort.fast.pop(connection, None)
+        connection.cohort.slow[connection] = None
+        self.slow[connection] = None
+        self.counts["slowed"] += 1
+
+    def _drain(self, connection: Connection) -> None:
+        """The socket takes bytes again: give it what it is owed, and return it to the fast members."""
+        outbox, cohort = connection.outbox, connection.cohort
+        if outbox is None or cohort is None:
+            return
+        connection.conflated += outbox.conflated
+        connection.gaps += outbox.gaps
+        self.counts["conflated"] += outbox.conflated
+        self.counts["gaps"] += outbox.gaps
+        messages = outbox.take()
+        self.counts["delivered"] += len(messages)
+        connection.outbox, connection.slow_since, connection.noticed = None, None, False
+        self.slow.pop(connection, None)
+        cohort.slow.pop(connection, None)
+        cohort.fast[connection] = None
+        if messages:  # this may fill the socket once more, and then the connection is slow again
+            connection.sink.write(connection.encoding.join([connection.encoding.message(message) for message in messages]))
+
+    # Background work
+
+    def _bus_changed(self, connected: bool) -> None:
+        if connected:
+            self.spawn(self.repairs.resync(list(self.entries.values())))
+        else:
+            logger.warning("hub: the bus is gone; clients keep their last values")
+
+    def spawn(self, work: Coroutine[object, None, None]) -> None:
+        """Do something in the background; a failure is logged and counted."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.counts["failures"] += 1
+            logger.error("hub: a background task failed", exc_info=error)
+
+    # Housekeeping
+
+    async def forget_idle(self) -> None:
+        """Leave the groups of topics that nobody has followed for the linger time."""
+        until = self._loop.time() - self.linger_s
+        idle = [
+            entry for entry in self.entries.values() if entry.live and entry.idle_since is not None and entry.idle_since <= until
+        ]
+        for entry in idle:
+            del self.entries[entry.name]
+        if idle:
+            await self.bus.unfollow([entry.channel for entry in idle])
+
+    def stats(self) -> dict[str, int]:
+        """What this process counts, and what it holds now."""
+        return {
+            **self.counts,
+            "connections": len(self.connections),
+            "slow": len(self.slow),
+            "topics": len(self.entries),
+            "cohorts": len(self.cohorts),
+        }
+
+    async def stop(self) -> None:
+        """End background work; connections are closed by the server."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._flush_at is not None:
+            self._flush_at.cancel()
+
+    def close_all(self, code: Close, notice: bytes) -> None:
+        """Close every connection, for tests and for a last resort."""
+        for connection in list(self.connections.values()):
+            connection.close(code, notice)

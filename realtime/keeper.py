@@ -1,0 +1,154 @@
+"""What happens by the clock: heartbeats, stale topics, slow sockets, topics that nobody follows any more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from marketdata.instruments import Instruments, is_open
+
+from marketdata.store import now_us
+from realtime import protocol
+from realtime.codes import Close, Eviction
+from realtime.connection import Connection
+from realtime.hub import Hub
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 0.25
+SLOW_CHORES_EVERY = 4  # ticks
+
+
+class Keeper:
+    """Looks after one hub.
+
+    Args:
+        hub: whose connections and topics.
+        instruments: sessions and which symbols are still listed.
+        stale_after_s: age at which a topic is stale while its session is open.
+        slow_notice_s, slow_close_s: how long a socket may be full before it is told, and before it is closed with 4008.
+    """
+
+    def __init__(
+        self, hub: Hub, instruments: Instruments, *, stale_after_s: float, slow_notice_s: float, slow_close_s: float
+    ) -> None:
+        self.hub = hub
+        self.instruments = instruments
+        self.stale_after_s = stale_after_s
+        self.slow_notice_s, self.slow_close_s = slow_notice_s, slow_close_s
+        self.stale: set[str] = set()
+        self.lag_s = 0.0
+        self.alive = True
+        self._task: asyncio.Task[None] | None = None
+        self._version = 0
+
+    def start(self) -> None:
+        """Begin, in the running event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="keeper")
+
+    async def stop(self) -> None:
+        """End."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        ticks = 0
+        while True:
+            due = loop.time() + TICK_S
+            await asyncio.sleep(TICK_S)
+            self.lag_s = loop.time() - due
+            ticks += 1
+            self._guarded(self.tick)
+            if ticks % SLOW_CHORES_EVERY == 0:
+                try:
+                    await self.chores()
+                    self.alive = True
+                except Exception:
+                    self._failed()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            self._failed()
+
+    def _failed(self) -> None:
+        if self.alive:
+            logger.exception("keeper: a chore failed; readiness says so until it works again")
+        self.alive = False
+
+    def tick(self) -> None:
+        """Send heartbeats that are due, and see to slow sockets."""
+        now = asyncio.get_running_loop().time()
+        for connection in list(self.hub.connections.values()):
+            if connection.beat_at <= now and not connection.closing:
+                connection.beat_at = now + connection.heartbeat_s
+                self._beat(connection, now)
+        for connection in list(self.hub.slow):
+            self._see_to(connection, now)
+
+    def _beat(self, connection: Connection, now: float) -> None:
+        if connection.beats and connection.outbox is None:
+            connection.say(self.heartbeat(connection, now))
+        connection.beats += 1
+
+    def heartbeat(self, connection: Connection, now: float) -> bytes:
+        """The heartbeat of a connection: how well it is served, and which of its topics are stale."""
+        outbox, cohort = connection.outbox, connection.cohort
+        following = cohort.paces if cohort is not None else {}
+        return protocol.message(
+            "heartbeat",
+            n=connection.beats,
+            time=now_us(),
+            sent=connection.sent,
+            conflated=connection.conflated,
+            gaps=connection.gaps,
+            queued=len(outbox) if outbox is not None else 0,
+            lag_ms=round((now - connection.slow_since) * 1000) if connection.slow_since is not None else 0,
+            stale=sorted(self.stale & following.keys()) if self.stale else [],
+        )
+
+    def _see_to(self, connection: Connection, now: float) -> None:
+        if connection.slow_since is None:
+            return
+        slow_s = now - connection.slow_since
+        if slow_s >= self.slow_close_s:
+            self.hub.counts["slow_closed"] += 1
+            connection.close(Close.SLOW_CONSUMER)
+        elif slow_s >= self.slow_notice_s and not connection.noticed:
+            connection.noticed = True
+            self.hub.counts["slow_notices"] += 1
+            text = "your connection does not keep up: values are conflated, and trades may be lost"
+            connection.say(protocol.notice("slow", text, code=Close.SLOW_CONSUMER))
+
+    async def chores(self) -> None:
+        """Once a second: instruments, staleness, idle topics."""
+        await self.instruments.arefresh_if_older(2.0)
+        if self.instruments.version != self._version:
+            self._version = self.instruments.version
+            self._evict_unlisted()
+        self._find_stale()
+        await self.hub.forget_idle()
+
+    def _evict_unlisted(self) -> None:
+        for name, entry in list(self.hub.entries.items()):
+            if entry.paces and self.instruments.get(entry.topic.symbol) is None:
+                self.hub.evict(name, Eviction.SYMBOL_DISABLED)
+
+    def _find_stale(self) -> None:
+        now = now_us()
+        before = now - int(self.stale_after_s * 1e6)
+        self.stale = {
+            entry.name
+            for entry in self.hub.entries.values()
+            if entry.changed_us < before and self._is_open(entry.topic.symbol, now)
+        }
+
+    def _is_open(self, symbol: str, now: int) -> bool:
+        instrument = self.instruments.get(symbol)
+        return instrument is not None and is_open(instrument.session, now)

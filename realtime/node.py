@@ -1,0 +1,80 @@
+"""This process as a serving node: bus, store, hub and keeper, made when first needed, ended with the event loop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import Self, cast
+
+from channels.layers import get_channel_layer
+from django.conf import settings
+
+from marketdata.instruments import Instruments, instruments
+from marketdata.layer import BusLayer
+from marketdata.loops import PerLoop
+from marketdata.store import AsyncStore, Layout, now_us
+from realtime.hub import Hub
+from realtime.keeper import Keeper
+
+logger = logging.getLogger(__name__)
+
+VERSION = "1.0.0"
+
+
+class Node:
+    """Everything that a serving process has one of.
+
+    Attributes:
+        name: host and process id.
+        draining: it stops soon and takes no more connections.
+    """
+
+    def __init__(self, hub: Hub, keeper: Keeper, store: AsyncStore, listed: Instruments) -> None:
+        self.name = f"{socket.gethostname()}-{os.getpid()}"
+        self.hub = hub
+        self.keeper = keeper
+        self.store = store
+        self.instruments = listed
+        self.started_us = now_us()
+        self.draining = False
+
+    @classmethod
+    async def here(cls) -> Node:
+        """The node of the running event loop; the first to ask makes it."""
+        return await _nodes.here()
+
+    @classmethod
+    async def make(cls) -> Self:
+        """Make a node from the settings."""
+        serving, bus_settings = settings.TICKWIRE.serving, settings.TICKWIRE.bus
+        layout, store, listed = Layout.from_settings(), AsyncStore.from_settings(), instruments()
+        hub = Hub(
+            await cast(BusLayer, get_channel_layer()).bus(),
+            store,
+            layout,
+            floor_s=serving.flush_floor_ms / 1000,
+            ceiling_s=serving.flush_ceiling_ms / 1000,
+            outbox_bytes=serving.outbox_bytes,
+            outbox_updates=serving.outbox_updates,
+            linger_s=bus_settings.linger_s,
+        )
+        keeper = Keeper(
+            hub,
+            listed,
+            stale_after_s=settings.TICKWIRE.sources.stale_after_s,
+            slow_notice_s=serving.slow_notice_s,
+            slow_close_s=serving.slow_close_s,
+        )
+        await listed.arefresh_if_older(2.0)
+        keeper.start()
+        return cls(hub, keeper, store, listed)
+
+    async def stop(self) -> None:
+        """End the background work and give connections to Redis back."""
+        await self.keeper.stop()
+        await self.hub.stop()
+        await self.store.close()
+
+
+_nodes = PerLoop(Node.make, Node.stop)

@@ -1,0 +1,204 @@
+"""Where a connection's bytes leave: through uvicorn's transport, or through any server's plain `send`.
+
+The traps met here: uvicorn's keepalive ends a connection with `close()`, which waits for ever for a peer that does not read; the
+kernel takes megabytes of stale prices before a slow peer shows; one shared compressed frame is right for all receivers only where
+no context is taken over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.protocol import State
+
+from realtime.frames import WINDOW_BITS
+
+EXTENSION = "tickwire.sink"
+HIGH_WATER_BYTES = 64 * 1024
+LOW_WATER_BYTES = 16 * 1024
+NOTSENT_LOWAT_BYTES = 128 * 1024
+TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+CLOSE_S = 2.0  # how long a closed peer may take to read what it was sent
+PLAIN_HIGH, PLAIN_LOW = 64, 16  # messages that wait in a `SendSink`
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class FrameSink:
+    """Writes frames straight to the transport; see `realtime.connection.Sink`."""
+
+    __slots__ = ("_protocol", "on_pause", "on_resume")
+
+    framed = True
+
+    def __init__(self, protocol: FramesProtocol) -> None:
+        self._protocol = protocol
+        self.on_pause: Callable[[], None] | None = None
+        self.on_resume: Callable[[], None] | None = None
+
+    @property
+    def deflates(self) -> bool:
+        """The client agreed to compressed frames."""
+        return bool(self._protocol.conn.extensions)
+
+    def write(self, payload: bytes | list[bytes]) -> bool:
+        """Hand over whole frames."""
+        protocol = self._protocol
+        if protocol.close_sent or protocol.disconnected or protocol.transport.is_closing():
+            return False
+        protocol.transport.write(payload)  # type: ignore[arg-type]  # a framed encoding makes bytes
+        return True
+
+    def buffered(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self._protocol.transport.get_write_buffer_size()
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame; a peer that does not answer is cut off after two seconds."""
+        self._protocol.close_soon(code, reason)
+
+    def abort(self) -> None:
+        """Free the socket now, with whatever it still had to send."""
+        self._protocol.transport.abort()
+
+
+class FramesProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol with a sink that the application may write frames to.
+
+    Give it to uvicorn as `--ws realtime.sinks:FramesProtocol`. Beyond offering the sink in `scope["extensions"]` it negotiates
+    compression without context takeover, bounds what the kernel buffers, and frees sockets whose peer stopped reading.
+    """
+
+    sink: FrameSink | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.config.ws_per_message_deflate:
+            self.conn.available_extensions = [
+                ServerPerMessageDeflateFactory(
+                    server_no_context_takeover=True,
+                    client_no_context_takeover=True,
+                    server_max_window_bits=WINDOW_BITS,
+                    client_max_window_bits=WINDOW_BITS,
+                    compress_settings={"memLevel": 5},
+                )
+            ]
+
+    async def run_asgi(self) -> None:
+        """Called by uvicorn when the handshake was read: the one moment at which the scope is complete and nobody has it yet."""
+        self.sink = FrameSink(self)
+        self.transport.set_write_buffer_limits(HIGH_WATER_BYTES, LOW_WATER_BYTES)
+        with contextlib.suppress(OSError, AttributeError):  # a Unix socket has no such option
+            self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
+        self.scope["extensions"][EXTENSION] = {"sink": self.sink}
+        try:
+            await super().run_asgi()
+        finally:
+            self.sink.on_pause = self.sink.on_resume = None
+
+    def pause_writing(self) -> None:
+        """Called by the transport: the socket is full."""
+        super().pause_writing()
+        if self.sink is not None and self.sink.on_pause is not None:
+            self.sink.on_pause()
+
+    def resume_writing(self) -> None:
+        """Called by the transport: the socket has drained."""
+        super().resume_writing()
+        if self.sink is not None and self.sink.on_resume is not None:
+            self.sink.on_resume()
+
+    def keepalive_timeout(self) -> None:
+        """Called by uvicorn's timer: the peer answered no ping. A peer that does not read either is cut off."""
+        if not self.close_sent:
+            self.close_soon(4003, "heartbeat_timeout")
+
+    def close_soon(self, code: int, reason: str) -> None:
+        """Send a close frame without waiting for anything, tell the application, and free the socket in any case."""
+        if self.close_sent or self.transport.is_closing() or self.conn.state is not State.OPEN:
+            return
+        with contextlib.suppress(InvalidState):
+            self.conn.send_close(code, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.stop_keepalive()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(CLOSE_S, self.transport.abort)
+
+
+class SendSink:
+    """Writes messages through ASGI's `send`, from one task that may wait for the peer; see `realtime.connection.Sink`.
+
+    For servers that offer no sink of their own, daphne among them.
+    """
+
+    framed = False
+    deflates = False
+
+    def __init__(self, send: Send, *, binary: bool) -> None:
+        self.on_pause: Callable[[], None] | None = None
+        self.on_resume: Callable[[], None] | None = None
+        self._send = send
+        self._key = "bytes" if binary else "text"
+        self._waiting: deque[bytes] = deque()
+        self._arrived = asyncio.Event()
+        self._closing: tuple[int, str] | None = None
+        self._paused = False
+        self._task = asyncio.create_task(self._run(), name="sink")
+
+    def write(self, payload: bytes | list[bytes]) -> bool:
+        """Hand over messages."""
+        if self._closing is not None or self._task.done():
+            return False
+        self._waiting.extend(payload)  # type: ignore[arg-type]  # an unframed encoding makes a list
+        self._arrived.set()
+        if len(self._waiting) > PLAIN_HIGH and not self._paused:
+            self._paused = True
+            if self.on_pause is not None:
+                self.on_pause()
+        return True
+
+    def buffered(self) -> int:
+        """Messages that the server has not taken yet."""
+        return len(self._waiting)
+
+    def close(self, code: int, reason: str) -> None:
+        """Close behind what waits; a peer that does not read is left to the server's own time-out."""
+        if self._closing is None:
+            self._closing = (code, reason)
+            self._arrived.set()
+
+    def abort(self) -> None:
+        """Stop writing now."""
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        with contextlib.suppress(OSError):  # the peer is gone; the application hears of it by itself
+            while self._waiting or self._closing is None:
+                if not self._waiting:
+                    self._arrived.clear()
+                    self._resume()
+                    await self._arrived.wait()
+                    continue
+                message = self._waiting.popleft()
+                await self._send({"type": "websocket.send", self._key: message if self._key == "bytes" else message.decode()})
+                if len(self._waiting) < PLAIN_LOW:
+                    self._resume()
+            await self._send({"type": "websocket.close", "code": self._closing[0], "reason": self._closing[1]})
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if self.on_resume is not None:
+                self.on_resume()
