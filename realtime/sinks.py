@@ -19,6 +19,7 @@ from websockets.exceptions import InvalidState
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.protocol import State
 
+from realtime.codes import Close
 from realtime.frames import WINDOW_BITS
 
 EXTENSION = "tickwire.sink"
@@ -28,6 +29,14 @@ NOTSENT_LOWAT_BYTES = 128 * 1024
 TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 CLOSE_S = 2.0  # how long a closed peer may take to read what it was sent
 PLAIN_HIGH, PLAIN_LOW = 64, 16  # messages that wait in a `SendSink`
+# daphne sends an application's close codes from 3000 on only; these give the same advice: reconnect, or do not
+PLAIN_CODES = {
+    Close.GOING_AWAY: Close.REBALANCE,
+    Close.RESTART: Close.REBALANCE,
+    Close.OVERLOADED: Close.REBALANCE,
+    Close.INTERNAL: Close.STATE_INVALIDATED,
+    Close.TOO_BIG: Close.PROTOCOL,
+}
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -176,7 +185,7 @@ class SendSink:
     def close(self, code: int, reason: str) -> None:
         """Close behind what waits; a peer that does not read is left to the server's own time-out."""
         if self._closing is None:
-            self._closing = (code, reason)
+            self._closing = (int(PLAIN_CODES.get(Close(code), code)), reason)
             self._arrived.set()
 
     def abort(self) -> None:
