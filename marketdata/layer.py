@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 PING_S = 1.0
 SILENCE_S = 5.0  # a connection that answers no PING for so long is dead
+CONNECTED_S = 1.0  # how long a subscription waits for a connection that is being made
 CONFIRM_S = 5.0
 BACKOFF_S = (0.05, 5.0)
 CHUNK = 500  # channels in one SUBSCRIBE
@@ -78,7 +79,8 @@ class Bus:
 
     async def _subscribe(self, channels: list[bytes]) -> None:
         self._start()
-        await self.connected.wait()
+        async with asyncio.timeout(CONNECTED_S):
+            await self.connected.wait()
         assert self._reader is not None
         await asyncio.gather(*(self._reader.subscribe(channels[at : at + CHUNK]) for at in range(0, len(channels), CHUNK)))
 

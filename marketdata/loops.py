@@ -13,8 +13,8 @@ T = TypeVar("T")
 class PerLoop(Generic[T]):
     """One thing per event loop.
 
-    Every runner of event loops finishes the loop's asynchronous generators before it closes it. One that waits around the thing is
-    therefore a public and dependable way to learn of the end.
+    Every runner of event loops finishes the loop's asynchronous generators before it closes the loop. A generator that waits
+    around the thing is therefore a public and dependable way to learn of the end.
 
     Args:
         make: makes the thing, in the loop that will have it.

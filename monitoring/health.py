@@ -25,7 +25,7 @@ async def _make() -> Canary:
     return Canary(await Node.here())
 
 
-_canaries = PerLoop(_make, Canary.stop)
+canaries = PerLoop(_make, Canary.stop)
 
 
 class Health:
@@ -36,7 +36,7 @@ class Health:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer, or hand on."""
-        canary = await _canaries.here()  # beats from the first request on, not only once somebody asks
+        canary = await canaries.here()  # beats from the first request on, not only once somebody asks
         report = {"/health/live": _live, "/health/ready": _ready, "/health/startup": _startup}.get(scope["path"])
         if report is None:
             await self.application(scope, receive, send)
@@ -48,7 +48,7 @@ class Health:
         await send({"type": "http.response.body", "body": msgspec.json.encode(body)})
 
 
-async def _live(canary: Canary) -> dict[str, str]:
+async def _live(_: Canary) -> dict[str, str]:
     """That this answers is the whole proof."""
     return {}
 
@@ -68,13 +68,12 @@ async def _ready(canary: Canary) -> dict[str, str]:
         failed["draining"] = "this process is stopping"
     try:
         async with asyncio.timeout(DATABASE_S):
-            await _ask_database()
+            await database_sync_to_async(_ask_database)()
     except (DatabaseError, TimeoutError) as error:
         failed["database"] = str(error) or "no answer"
     return failed
 
 
-@database_sync_to_async
 def _ask_database() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")

@@ -1,4 +1,4 @@
-"""WebSocket frames encoded once for all receivers; the server hook that writes them.
+"""WebSocket frames encoded once for all receivers.
 
 An `Encoding` turns a message (JSON bytes) into what goes over the wire to everybody who is served the same way: text or
 MessagePack, one message a frame or an array of them, deflated or not, framed here or left to a foreign server.

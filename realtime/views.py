@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 from marketdata.instruments import instruments
 from realtime.auth import Principal, grant_page_pass
 from realtime.limits import CACHED_S
+from realtime.node import VERSION
 from realtime.serializers import Me
 
 SHOWN = ("symbol", "name", "kind", "venue", "currency", "price_decimals", "size_decimals", "simulated", "session")
@@ -36,7 +37,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     known = instruments()
     known.refresh_if_older(CACHED_S)
     shown = [{name: getattr(instrument, name) for name in SHOWN} for instrument in known.all()]
-    response = render(request, "dashboard.html", {"instruments": shown, "version": settings.SPECTACULAR_SETTINGS["VERSION"]})
+    response = render(request, "dashboard.html", {"instruments": shown, "version": VERSION})
     if settings.TICKWIRE.serving.dashboard_plan:
         grant_page_pass(request, response)
     return response

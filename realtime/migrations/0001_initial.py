@@ -8,7 +8,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -17,47 +16,85 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Plan',
+            name="Plan",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=32, unique=True)),
-                ('enabled', models.BooleanField(default=True)),
-                ('topics_per_connection', models.PositiveIntegerField(default=50, validators=[django.core.validators.MinValueValidator(1)])),
-                ('connections_per_user', models.PositiveIntegerField(default=2, help_text='Anonymous: per address.', validators=[django.core.validators.MinValueValidator(1)])),
-                ('max_rate', models.FloatField(blank=True, help_text='Updates per second per topic; empty: every update.', null=True, validators=[django.core.validators.MinValueValidator(0.01)])),
-                ('commands_per_second', models.FloatField(default=10, validators=[django.core.validators.MinValueValidator(0.1)])),
-                ('command_burst', models.PositiveIntegerField(default=40, validators=[django.core.validators.MinValueValidator(1)])),
-                ('data_types', models.JSONField(default=realtime.models.all_types, validators=[realtime.models.check_types])),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.SlugField(max_length=32, unique=True)),
+                ("enabled", models.BooleanField(default=True)),
+                (
+                    "topics_per_connection",
+                    models.PositiveIntegerField(default=50, validators=[django.core.validators.MinValueValidator(1)]),
+                ),
+                (
+                    "connections_per_user",
+                    models.PositiveIntegerField(
+                        default=2, help_text="Anonymous: per address.", validators=[django.core.validators.MinValueValidator(1)]
+                    ),
+                ),
+                (
+                    "max_rate",
+                    models.FloatField(
+                        blank=True,
+                        help_text="Updates per second per topic; empty: every update.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0.01)],
+                    ),
+                ),
+                (
+                    "commands_per_second",
+                    models.FloatField(default=10, validators=[django.core.validators.MinValueValidator(0.1)]),
+                ),
+                (
+                    "command_burst",
+                    models.PositiveIntegerField(default=40, validators=[django.core.validators.MinValueValidator(1)]),
+                ),
+                ("data_types", models.JSONField(default=realtime.models.all_types, validators=[realtime.models.check_types])),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(blank=True, max_length=64)),
-                ('prefix', models.CharField(editable=False, max_length=12, unique=True)),
-                ('hash', models.CharField(editable=False, max_length=64)),
-                ('can_publish', models.BooleanField(default=False)),
-                ('is_staff', models.BooleanField(default=False, help_text='May use the staff endpoints, if its user is staff as well.')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, null=True)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(blank=True, max_length=64)),
+                ("prefix", models.CharField(editable=False, max_length=12, unique=True)),
+                ("hash", models.CharField(editable=False, max_length=64)),
+                ("can_publish", models.BooleanField(default=False)),
+                (
+                    "is_staff",
+                    models.BooleanField(default=False, help_text="May use the staff endpoints, if its user is staff as well."),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="api_keys", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='Account',
+            name="Account",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('user', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='account', to=settings.AUTH_USER_MODEL)),
-                ('plan', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to='realtime.plan')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "user",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="account", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "plan",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="accounts", to="realtime.plan"),
+                ),
             ],
         ),
     ]

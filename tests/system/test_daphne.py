@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import websockets
@@ -31,7 +30,8 @@ async def test_a_client_is_welcomed_subscribes_and_receives(development: Tickwir
 
 async def test_messagepack_and_batches_work_there_too(development: Tickwire) -> None:
     async with websockets.connect(
-        development.socket_url + "?batch=1", subprotocols=["tickwire.v1.msgpack"]  # type: ignore[list-item]
+        development.socket_url + "?batch=1",
+        subprotocols=["tickwire.v1.msgpack"],  # type: ignore[list-item]
     ) as socket:
         assert isinstance(await socket.recv(), bytes)
 

@@ -260,6 +260,19 @@ async def test_a_client_that_errs_for_ever_is_closed_with_4507(tickwire: Tickwir
         assert await client.closed() == (4507, "too_many_errors")
 
 
+async def test_staff_read_statistics_and_nobody_else(tickwire: Tickwire) -> None:
+    key = tickwire.manage("issue_key", "boss", "--create", "--staff")
+    async with tickwire.dial() as client:
+        await client.receive()
+        status, body = tickwire.get("/api/v1/admin/stats/", Authorization=f"Bearer {key}")
+    stats = json.loads(body)
+    assert status == 200
+    assert stats["counts"]["connections"] == 1
+    assert stats["canary_age_s"] < 5
+    assert tickwire.get("/api/v1/admin/stats/")[0] == 401
+    assert json.loads(tickwire.get("/api/v1/admin/feeds/", Authorization=f"Bearer {key}")[1]) == {"feeds": []}
+
+
 async def test_every_process_of_the_server_is_healthy(tickwire: Tickwire) -> None:
     for path in ("/health/live", "/health/ready", "/health/startup"):
         status, body = tickwire.get(path)

@@ -1,0 +1,79 @@
+"""What staff may read about the running server."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import Any
+
+import msgspec
+from asgiref.sync import async_to_sync
+from drf_spectacular.utils import extend_schema, inline_serializer
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from marketdata.feed_status import feed_statuses
+from marketdata.store import Store
+from monitoring.health import canaries
+from realtime.auth import IsStaff
+from realtime.node import VERSION
+
+
+class StatsView(APIView):
+    """Counters of the process that answers."""
+
+    permission_classes = [IsStaff]
+
+    @extend_schema(
+        summary="Statistics of the process that answers",
+        responses=inline_serializer(
+            "Stats",
+            {
+                "node": serializers.CharField(),
+                "version": serializers.CharField(),
+                "uptime_s": serializers.FloatField(),
+                "loop_lag_s": serializers.FloatField(),
+                "canary_age_s": serializers.FloatField(allow_null=True),
+                "bus_reconnects": serializers.IntegerField(),
+                "counts": serializers.DictField(child=serializers.IntegerField()),
+            },
+        ),
+    )
+    def get(self, request: Request) -> Response:  # noqa: ARG002
+        """Answer from memory."""
+        return Response(async_to_sync(_stats)())
+
+
+async def _stats() -> dict[str, Any]:
+    canary = await canaries.here()
+    node = canary.node
+    return {
+        "node": node.name,
+        "version": VERSION,
+        "uptime_s": round(time.time() - node.started_us / 1e6, 3),
+        "loop_lag_s": round(node.keeper.lag_s, 6),
+        "canary_age_s": canary.age_s,
+        "bus_reconnects": node.hub.bus.reconnects,
+        "counts": node.hub.stats(),
+    }
+
+
+class FeedsView(APIView):
+    """State of each feed, wherever it runs."""
+
+    permission_classes = [IsStaff]
+
+    @extend_schema(
+        summary="State of each feed",
+        responses=inline_serializer("Feeds", {"feeds": serializers.ListField(child=serializers.DictField())}),
+    )
+    def get(self, request: Request) -> Response:  # noqa: ARG002
+        """Answer from what the feeds' processes noted in Redis."""
+        return Response({"feeds": [msgspec.to_builtins(status) for status in feed_statuses(_store())]})
+
+
+@cache
+def _store() -> Store:
+    return Store.from_settings()
