@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class MarketDataError(Exception):
-    """Anything that the domain refuses or cannot do."""
+    """Anything that the domain refuses or cannot do.
+
+    Attributes:
+        code, label: number and name under which clients know it; they agree with `realtime.codes.Code` (a test says so).
+    """
+
+    code: ClassVar[int] = 100
+    label: ClassVar[str] = "internal"
 
 
 class UnknownTopic(MarketDataError):
     """A text that is not a topic."""
 
+    code, label = 102, "unknown_topic"
+
+
+class UnknownSymbol(MarketDataError):
+    """A symbol that is not listed, or no longer."""
+
+    code, label = 120, "unknown_symbol"
+
 
 class UnsupportedType(MarketDataError):
     """A data type or interval that does not exist."""
+
+    code, label = 121, "unsupported_type"
+
+
+class NotInPlan(MarketDataError):
+    """A data type that the reader's plan leaves out."""
+
+    code, label = 125, "insufficient_plan"
+
+
+class TooMany(MarketDataError):
+    """More of something than one request may carry."""
+
+    code, label = 106, "limit_exceeded"
+
+
+class TooLarge(TooMany):
+    """More bytes than one request may carry."""
 
 
 class BadTick(MarketDataError):
@@ -22,6 +57,8 @@ class BadTick(MarketDataError):
         reason: one word of `marketdata.ingest.REASONS`, the label under which it is counted.
     """
 
+    code, label = 107, "bad_request"
+
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
@@ -29,6 +66,8 @@ class BadTick(MarketDataError):
 
 class StoreUnavailable(MarketDataError):
     """Redis cannot be reached or did not answer in time."""
+
+    code, label = 126, "feed_unavailable"
 
 
 class FeedError(MarketDataError):

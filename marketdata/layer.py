@@ -167,7 +167,8 @@ class Bus:
             link.call("PING").add_done_callback(_ignore)
 
     async def close(self) -> None:
-        """Drop both connections and forget every receiver."""
+        """Drop both connections and forget every receiver and watcher."""
+        self._watchers.clear()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -198,7 +198,8 @@ def _state(key: str, fields: list[Any]) -> State:
 
 
 @contextmanager
-def _reachable() -> Iterator[None]:
+def reachable() -> Iterator[None]:
+    """Whatever goes wrong with Redis inside is raised as `StoreUnavailable`."""
     try:
         yield
     except (RedisError, OSError) as error:
@@ -240,7 +241,7 @@ class Store:
             StoreUnavailable: Redis did not answer; the batch may or may not have been done.
         """
         call = _script_call(self.layout, updates, states)
-        with _reachable():
+        with reachable():
             try:
                 reply = self.client.evalsha(SCRIPT_SHA, *call)
             except NoScriptError:
@@ -253,7 +254,7 @@ class Store:
         Raises:
             StoreUnavailable: Redis did not answer.
         """
-        with _reachable(), self.client.pipeline(transaction=False) as pipe:
+        with reachable(), self.client.pipeline(transaction=False) as pipe:
             for key in keys:
                 pipe.hmget(self.layout.state(key), "v", "d")
             return [_state(key, fields) for key, fields in zip(keys, pipe.execute(), strict=True)]
@@ -264,7 +265,7 @@ class Store:
         Raises:
             StoreUnavailable: Redis did not answer.
         """
-        with _reachable(), self.client.pipeline(transaction=False) as pipe:
+        with reachable(), self.client.pipeline(transaction=False) as pipe:
             for topic in topics:
                 pipe.hmget(self.layout.topics + topic, *_LATEST_FIELDS)
             return [_latest(fields) for fields in pipe.execute()]
@@ -279,7 +280,7 @@ class Store:
         """
         low, high = _history_range(from_seq, to_seq)
         key = self.layout.topics + topic
-        with _reachable(), self.client.pipeline(transaction=False) as pipe:
+        with reachable(), self.client.pipeline(transaction=False) as pipe:
             pipe.hget(key, "e")
             if newest:
                 pipe.xrevrange(f"{key}:h", high, low, limit)
@@ -308,7 +309,7 @@ class AsyncStore:
     async def publish(self, updates: Sequence[Update], states: Sequence[State] = ()) -> list[int]:
         """See `Store.publish`."""
         call = _script_call(self.layout, updates, states)
-        with _reachable():
+        with reachable():
             try:
                 reply = await self.client.evalsha(SCRIPT_SHA, *call)
             except NoScriptError:
@@ -317,7 +318,7 @@ class AsyncStore:
 
     async def load(self, keys: Sequence[str]) -> list[State]:
         """See `Store.load`."""
-        with _reachable():
+        with reachable():
             async with self.client.pipeline(transaction=False) as pipe:
                 for key in keys:
                     pipe.hmget(self.layout.state(key), "v", "d")
@@ -325,7 +326,7 @@ class AsyncStore:
 
     async def latest(self, topics: Sequence[str]) -> list[Stamped | None]:
         """See `Store.latest`."""
-        with _reachable():
+        with reachable():
             async with self.client.pipeline(transaction=False) as pipe:
                 for topic in topics:
                     pipe.hmget(self.layout.topics + topic, *_LATEST_FIELDS)
@@ -337,7 +338,7 @@ class AsyncStore:
         """See `Store.history`."""
         low, high = _history_range(from_seq, to_seq)
         key = self.layout.topics + topic
-        with _reachable():
+        with reachable():
             async with self.client.pipeline(transaction=False) as pipe:
                 pipe.hget(key, "e")
                 if newest:

@@ -47,10 +47,7 @@ class Interval(StrEnum):
         return _LENGTH_US[self]
 
 
-_LENGTH_US = {
-    interval: minutes * 60_000_000
-    for interval, minutes in zip(Interval, (1, 5, 15, 30, 60, 240, 1440), strict=True)
-}
+_LENGTH_US = {interval: minutes * 60_000_000 for interval, minutes in zip(Interval, (1, 5, 15, 30, 60, 240, 1440), strict=True)}
 
 
 class Delivery(StrEnum):

@@ -3,83 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
-import json
 import os
 import re
 import secrets
+import stat
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
+from project.knobs import BadSetting, json_object, knob, name_part, one_of, read_section, scheme
+
+__all__ = ["BadSetting", "Config", "knobs", "load", "prepare_data_dir"]
+
+ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "TICKWIRE_"
 UNIX_PATH_MAX = 100  # bytes; the kernel's limit for a socket address is 108
-
-
-class BadSetting(Exception):
-    """A setting that cannot be used; the message begins with its name."""
-
-
-def knob(
-    env: str,
-    default: Any,
-    meaning: str,
-    *,
-    unit: str = "",
-    low: float | None = None,
-    high: float | None = None,
-    secret: bool = False,
-    check: Callable[[Any], str | None] | None = None,
-) -> Any:
-    """Declare one setting.
-
-    Args:
-        env: name of the environment variable; a secret may also come from the file named by `<env>_FILE`.
-        default: value when the variable is absent; its type is the setting's type.
-        meaning: one sentence for `docs/configuration.md`.
-        unit: unit of the value, as written in the documentation.
-        low, high: inclusive bounds of a number.
-        secret: never shown in a repr; readable from a file.
-        check: returns what is wrong with a value, or None.
-    """
-    metadata = {"env": env, "meaning": meaning, "unit": unit, "low": low, "high": high, "secret": secret, "check": check}
-    if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: default, metadata=metadata, repr=not secret)
-    return field(default=default, metadata=metadata, repr=not secret)
-
-
-def _scheme(*allowed: str) -> Callable[[str], str | None]:
-    def check(value: str) -> str | None:
-        if value and urlsplit(value).scheme not in allowed:
-            return "must begin with one of " + ", ".join(f"{name}://" for name in allowed)
-        return None
-
-    return check
-
-
-def _one_of(*allowed: str) -> Callable[[str], str | None]:
-    return lambda value: None if value in allowed else "must be one of " + ", ".join(allowed)
-
-
-def _prefix(value: str) -> str | None:
-    return None if re.fullmatch(r"[a-zA-Z0-9_.-]{1,32}", value) else "must be 1 to 32 letters, digits, '_', '.' or '-'"
-
-
-def _json_object(value: str) -> str | None:
-    try:
-        return None if isinstance(json.loads(value), dict) else "must be a JSON object"
-    except ValueError:
-        return "must be a JSON object"
 
 
 @dataclass(frozen=True)
 class Site:
     """Where this copy lives and who may talk to it."""
 
-    data_dir: str = knob("TICKWIRE_DATA_DIR", "var", "folder of the database, the private Redis and generated secrets")
+    data_dir: str = knob(
+        "TICKWIRE_DATA_DIR",
+        "var",
+        "folder of the database, the private Redis and generated secrets; a relative path begins beside manage.py",
+        check=lambda value: None if value.strip() else "must not be empty",
+    )
     port: int = knob("PORT", 8000, "TCP port of the web processes", low=1, high=65535)
     host: str = knob("TICKWIRE_HOST", "127.0.0.1", "address that the web processes listen on")
     debug: bool = knob("TICKWIRE_DEBUG", False, "Django's debug pages; never in production")
@@ -97,10 +53,10 @@ class Site:
         "",
         "PostgreSQL as postgresql://user:password@host/name; empty: SQLite in the data folder",
         secret=True,
-        check=_scheme("postgresql", "postgres", "sqlite"),
+        check=scheme("postgresql", "postgres", "sqlite"),
     )
     log_level: str = knob(
-        "TICKWIRE_LOG_LEVEL", "INFO", "least severity that is logged", check=_one_of("DEBUG", "INFO", "WARNING", "ERROR")
+        "TICKWIRE_LOG_LEVEL", "INFO", "least severity that is logged", check=one_of("DEBUG", "INFO", "WARNING", "ERROR")
     )
 
 
@@ -113,17 +69,17 @@ class Bus:
         "",
         "redis://, rediss:// or unix:// address; empty: a private server in the data folder",
         secret=True,
-        check=_scheme("redis", "rediss", "unix"),
+        check=scheme("redis", "rediss", "unix"),
     )
     broker_url: str = knob(
         "TICKWIRE_BROKER_URL",
         "",
         "Celery's broker when it shall not share the bus's Redis",
         secret=True,
-        check=_scheme("redis", "rediss", "unix"),
+        check=scheme("redis", "rediss", "unix"),
     )
     prefix: str = knob(
-        "TICKWIRE_PREFIX", "tickwire", "first part of every Redis key and channel; one per installation", check=_prefix
+        "TICKWIRE_PREFIX", "tickwire", "first part of every Redis key and channel; one per installation", check=name_part
     )
     history_updates: int = knob(
         "TICKWIRE_HISTORY_UPDATES", 1000, "updates kept per topic for repair and replay", unit="updates", low=1, high=100_000
@@ -142,7 +98,7 @@ class Sources:
 
     feeds: list[str] = knob("TICKWIRE_FEEDS", ["demo"], "feeds that run here: demo, replay, ccxt")
     feed_options: str = knob(
-        "TICKWIRE_FEED_OPTIONS", "{}", "first options per feed as a JSON object; the admin edits them later", check=_json_object
+        "TICKWIRE_FEED_OPTIONS", "{}", "first options per feed as a JSON object; the admin edits them later", check=json_object
     )
     poll_tick_s: float = knob(
         "TICKWIRE_POLL_TICK_SECONDS", 0.25, "how often Celery beat asks which polled feeds are due", unit="s", low=0.05, high=60
@@ -157,7 +113,9 @@ class Serving:
     """The serving processes and their sockets."""
 
     workers: int = knob("TICKWIRE_WORKERS", 1, "serving processes", unit="processes", low=1, high=256)
-    drain_s: float = knob("TICKWIRE_DRAIN_SECONDS", 20.0, "window over which a stopping process closes its sockets", unit="s", low=0)
+    drain_s: float = knob(
+        "TICKWIRE_DRAIN_SECONDS", 20.0, "window over which a stopping process closes its sockets", unit="s", low=0
+    )
     flush_floor_ms: float = knob("TICKWIRE_FLUSH_FLOOR_MS", 1.0, "shortest pause between two flushes", unit="ms", low=0)
     flush_ceiling_ms: float = knob("TICKWIRE_FLUSH_CEILING_MS", 50.0, "longest pause between two flushes", unit="ms", low=1)
     outbox_bytes: int = knob("TICKWIRE_OUTBOX_BYTES", 1 << 20, "most that one slow socket may be owed", unit="bytes", low=4096)
@@ -166,12 +124,20 @@ class Serving:
     )
     slow_notice_s: float = knob("TICKWIRE_SLOW_NOTICE_SECONDS", 2.0, "slow for this long: notice", unit="s", low=0)
     slow_close_s: float = knob("TICKWIRE_SLOW_CLOSE_SECONDS", 10.0, "slow for this long: close 4008", unit="s", low=0)
-    auth_deadline_s: float = knob("TICKWIRE_AUTH_DEADLINE_SECONDS", 10.0, "time to authenticate before close 4502", unit="s", low=1)
+    auth_deadline_s: float = knob(
+        "TICKWIRE_AUTH_DEADLINE_SECONDS", 10.0, "time to authenticate before close 4502", unit="s", low=1
+    )
     max_connections: int = knob("TICKWIRE_MAX_CONNECTIONS", 20_000, "sockets per process", unit="sockets", low=1)
     default_plan: str = knob("TICKWIRE_DEFAULT_PLAN", "free", "plan of a user to whom none was given")
     dashboard_plan: str = knob(
         "TICKWIRE_DASHBOARD_PLAN", "dashboard", "plan of the built-in page's visitors who did not log in; empty: anonymous"
     )
+
+    def __post_init__(self) -> None:
+        if self.flush_floor_ms > self.flush_ceiling_ms:
+            raise BadSetting("TICKWIRE_FLUSH_FLOOR_MS: must not be greater than TICKWIRE_FLUSH_CEILING_MS")
+        if self.slow_notice_s > self.slow_close_s:
+            raise BadSetting("TICKWIRE_SLOW_NOTICE_SECONDS: must not be greater than TICKWIRE_SLOW_CLOSE_SECONDS")
 
 
 @dataclass(frozen=True)
@@ -186,7 +152,7 @@ class Config:
     @property
     def data_dir(self) -> Path:
         """Absolute data folder; it exists after `prepare_data_dir`."""
-        return Path(self.site.data_dir).expanduser().resolve()
+        return (ROOT / Path(self.site.data_dir).expanduser()).resolve()
 
     @property
     def private_redis(self) -> bool:
@@ -204,17 +170,21 @@ class Config:
 
     @property
     def redis_url(self) -> str:
-        """Address of the bus and store."""
-        return self.bus.redis_url or f"unix://{self.redis_socket}"
+        """Address of the bus and store; the path of a Unix socket is percent-encoded."""
+        return self.bus.redis_url or f"unix://{quote(str(self.redis_socket))}"
 
     @property
     def broker_url(self) -> str:
         """Address of Celery's broker, in kombu's spelling."""
-        return re.sub(r"^unix://", "redis+socket://", self.bus.broker_url or self.redis_url)
+        return _for_kombu(self.bus.broker_url or self.redis_url)
 
     @property
     def secret_key(self) -> str:
-        """Django's signing key: from the environment, else generated once into the data folder, readable by its owner only."""
+        """Django's signing key: from the environment, else generated once into the data folder, readable by its owner only.
+
+        Raises:
+            BadSetting: the data folder cannot keep it.
+        """
         return self.site.secret_key or _kept_secret(self.data_dir / "secret_key")
 
 
@@ -230,92 +200,77 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
     """Read the settings.
 
     Raises:
-        BadSetting: a value is of the wrong type or out of bounds, or a `TICKWIRE_*` name is unknown.
+        BadSetting: a value is of the wrong type, out of bounds or at odds with another, or a `TICKWIRE_*` name is unknown.
     """
     environ = os.environ if environ is None else environ
-    known = {item.metadata["env"] for _, item in knobs()}
-    files = {f"{item.metadata['env']}_FILE" for _, item in knobs() if item.metadata["secret"]}
-    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known | files)
-    if unknown:
-        raise BadSetting(f"{unknown[0]}: no such setting")
-    sections = {name: kind(**_section(kind, environ)) for name, kind in SECTIONS.items()}
-    return Config(**sections)
+    _refuse_unknown(environ)
+    return Config(**{name: read_section(kind, environ) for name, kind in SECTIONS.items()})
 
 
-def _section(kind: type, environ: Mapping[str, str]) -> dict[str, Any]:
-    values = {}
-    for item in dataclasses.fields(kind):
-        text = _text(item, environ)
-        if text is not None:
-            values[item.name] = _value(item, text)
-    return values
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = [item.metadata["env"] for _, item in knobs()]
+    files = [f"{item.metadata['env']}_FILE" for _, item in knobs() if item.metadata["secret"]]
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known and name not in files:
+            near = [env for env in known if env == name.removeprefix(PREFIX)] or difflib.get_close_matches(name, known, n=1)
+            raise BadSetting(f"{name}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
 
 
-def _text(item: dataclasses.Field[Any], environ: Mapping[str, str]) -> str | None:
-    env = item.metadata["env"]
-    path = environ.get(f"{env}_FILE") if item.metadata["secret"] else None
-    if path is None:
-        return environ.get(env)
-    if env in environ:
-        raise BadSetting(f"{env}: given twice, as {env} and as {env}_FILE")
-    try:
-        return Path(path).read_text().strip()
-    except OSError as error:
-        raise BadSetting(f"{env}_FILE: {error.strerror or error}") from None
-
-
-def _value(item: dataclasses.Field[Any], text: str) -> Any:
-    env, default = item.metadata["env"], _default(item)
-    try:
-        value = _parse(type(default), text)
-    except ValueError as error:
-        raise BadSetting(f"{env}: {error}") from None
-    low, high, check = (item.metadata[key] for key in ("low", "high", "check"))
-    if low is not None and value < low:
-        raise BadSetting(f"{env}: must be at least {low}")
-    if high is not None and value > high:
-        raise BadSetting(f"{env}: must be at most {high}")
-    if check and (wrong := check(value)):
-        raise BadSetting(f"{env}: {wrong}")
-    return value
-
-
-def _default(item: dataclasses.Field[Any]) -> Any:
-    return item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
-
-
-def _parse(kind: type, text: str) -> Any:
-    if kind is bool:
-        if text.lower() not in {"1", "true", "yes", "on", "0", "false", "no", "off"}:
-            raise ValueError("must be true or false")
-        return text.lower() in {"1", "true", "yes", "on"}
-    if kind is list:
-        return [part.strip() for part in text.split(",") if part.strip()]
-    if kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}") from None
-    return text
+def _for_kombu(url: str) -> str:
+    """kombu has another name for sockets and for their database, and checks certificates only when told to."""
+    if url.startswith("unix://"):
+        return re.sub(r"([?&])db=", r"\1virtual_host=", "redis+socket" + url.removeprefix("unix"))
+    if url.startswith("rediss://") and "ssl_cert_reqs=" not in url:
+        return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
+    return url
 
 
 def prepare_data_dir(config: Config) -> None:
-    """Create the data folder and the folder of the private Redis's socket, readable by their owner only."""
-    for folder in (config.data_dir, config.redis_socket.parent):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Create the data folder and the folder of the private Redis's socket, readable by their owner only.
+
+    Raises:
+        BadSetting: one of them cannot be made or written, or belongs to somebody else.
+    """
+    home, sockets = config.data_dir, config.redis_socket.parent
+    _make_folder(home)
+    if config.private_redis and sockets != home:
+        _make_folder(sockets)
+        _refuse_foreign(sockets)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise BadSetting(f"TICKWIRE_DATA_DIR: {path}: {error.strerror}") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise BadSetting(f"TICKWIRE_DATA_DIR: {path}: not writable")
+
+
+def _refuse_foreign(path: Path) -> None:
+    """The temporary folder is everybody's: whoever made the socket's folder first could read and answer for us."""
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise BadSetting(f"TICKWIRE_DATA_DIR: too long for a socket, and its substitute {path} is open to others; remove that")
 
 
 def _kept_secret(path: Path) -> str:
     try:
+        return _read_or_make(path)
+    except OSError as error:
+        raise BadSetting(f"TICKWIRE_SECRET_KEY: is empty, and none can be kept in {path}: {error.strerror}") from None
+
+
+def _read_or_make(path: Path) -> str:
+    with suppress(FileNotFoundError):
         return path.read_text()
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        draft.touch(mode=0o600)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    draft.touch(mode=0o600)
+    try:
         draft.write_text(secrets.token_urlsafe(50))
-        try:
+        with suppress(FileExistsError):
             os.link(draft, path)  # the first process wins, whoever else is starting
-        except FileExistsError:
-            pass
+    finally:
         draft.unlink()
-        return path.read_text()
+    return path.read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 
@@ -13,17 +14,17 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 try:
     TICKWIRE = _config.load()
+    _config.prepare_data_dir(TICKWIRE)
+    SECRET_KEY = TICKWIRE.secret_key
 except _config.BadSetting as error:
     sys.exit(f"tickwire: bad setting: {error}")
-_config.prepare_data_dir(TICKWIRE)
 
-SECRET_KEY = TICKWIRE.secret_key
 DEBUG = TICKWIRE.site.debug
 ALLOWED_HOSTS = TICKWIRE.site.allowed_hosts
 CSRF_TRUSTED_ORIGINS = TICKWIRE.site.trusted_origins
 
 INSTALLED_APPS = [
-    "daphne",  # gives `runserver` its ASGI server; production is `manage.py serve`
+    *(["daphne"] if "runserver" in sys.argv[1:2] else []),  # its ASGI server; elsewhere it only slows the start
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -73,11 +74,11 @@ TEMPLATES = [
 def _database() -> dict[str, object]:
     url = TICKWIRE.site.database_url
     if url.startswith("postgres"):
-        database = dict(dj_database_url.parse(url, conn_max_age=0))
+        database: dict[str, Any] = {**dj_database_url.parse(url, conn_max_age=0)}
         # A pool, because under ASGI a kept connection would die with its request's thread.
-        database["OPTIONS"] = {**database.get("OPTIONS", {}), "pool": {"min_size": 1, "max_size": 8}}
+        database["OPTIONS"] = {**(database.get("OPTIONS") or {}), "pool": {"min_size": 1, "max_size": 8}}
         return database
-    database = dict(dj_database_url.parse(url)) if url else {"NAME": str(TICKWIRE.data_dir / "tickwire.sqlite3")}
+    database = {**dj_database_url.parse(url)} if url else {"NAME": str(TICKWIRE.data_dir / "tickwire.sqlite3")}
     return {
         **database,
         "ENGINE": "django.db.backends.sqlite3",
@@ -116,10 +117,14 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "OAS_VERSION": "3.1.1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "project.openapi.complete"],
 }
 
 CELERY_BROKER_URL = TICKWIRE.broker_url
 
+AUTHENTICATION_BACKENDS = ["realtime.auth.AccountBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},

@@ -59,7 +59,6 @@ class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot
     """Which user has which plan."""
 
     list_display = ("user", "plan")
-    list_editable = ("plan",)
     list_filter = ("plan",)
     list_select_related = ("user", "plan")
     search_fields = ("user__username", "user__email")

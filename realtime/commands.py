@@ -210,7 +210,7 @@ class Commands:
 
     async def _auth(self, command: protocol.Auth) -> None:
         principal = await auth.identify_token(command.token)
-        self.connection.principal = principal
+        self._admit(principal)
         self._reply(
             "authenticated",
             command,
@@ -219,6 +219,16 @@ class Commands:
             expires_at=None,
             limits=describe(principal.limits),
         )
+
+    def _admit(self, principal: auth.Principal) -> None:
+        """Make the connection the principal's, if it may have another one."""
+        before = self.connection.principal
+        if before is None or before.user_id != principal.user_id:
+            limits = principal.limits
+            if limits.check_connections(self.hub.held["user", principal.user_id or 0] + 1) is not None:
+                text = f"your plan allows {limits.connections} connections at once"
+                raise CodedError(Code.CONNECTION_LIMIT_EXCEEDED, text, details={"limit": limits.connections})
+        self.hub.identify(self.connection, principal)
 
 
 def connection_settings(connection: Connection) -> dict[str, Any]:

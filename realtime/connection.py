@@ -90,6 +90,14 @@ class Connection:
         self.closing = False
 
     @property
+    def holder(self) -> tuple[str, int | str]:
+        """Whose connections are counted together: a user's, or those of an address on the same plan for visitors."""
+        principal = self.principal
+        if principal is not None and principal.user_id is not None:
+            return "user", principal.user_id
+        return principal.plan_name if principal is not None else "", self.address
+
+    @property
     def sent(self) -> int:
         """Updates given to this connection since it opened. The shared path counts per cohort, so this is a subtraction."""
         return self.sent_before + (self.cohort.sent - self.mark if self.cohort else 0)

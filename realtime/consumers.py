@@ -103,16 +103,16 @@ class MarketConsumer(AsyncConsumer):
 
     def _refusal(self, connection: Connection) -> Close | None:
         """Why this process takes no further connection from there; None: it does."""
-        connections = self.node.hub.connections
+        hub = self.node.hub
         if self.node.draining:
             return Close.RESTART
-        if len(connections) >= settings.TICKWIRE.serving.max_connections:
+        if len(hub.connections) >= settings.TICKWIRE.serving.max_connections:
             return Close.OVERLOADED
         principal = connection.principal
         if principal is None:
             return None
-        same = sum(1 for other in connections.values() if _who(other) == _who(connection))
-        return Close.CONNECTION_LIMIT if principal.limits.check_connections(same + 1) is not None else None
+        over = principal.limits.check_connections(hub.held[connection.holder] + 1) is not None
+        return Close.CONNECTION_LIMIT if over else None
 
     def _welcome(self, connection: Connection) -> None:
         self.connection = connection
@@ -196,14 +196,6 @@ class MarketConsumer(AsyncConsumer):
         if self.errors.take(self.node.hub.time()):
             text = "too many errors"
             connection.close(Close.TOO_MANY_ERRORS, protocol.notice("limits", text, code=Close.TOO_MANY_ERRORS))
-
-
-def _who(connection: Connection) -> tuple[str, int | str]:
-    """Whose connections are counted together: a user's, or those of a visitor's address on the same plan."""
-    principal = connection.principal
-    if principal is not None and principal.user_id is not None:
-        return "user", principal.user_id
-    return principal.plan_name if principal else "", connection.address
 
 
 _REFUSALS = {

@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from marketdata.errors import StoreUnavailable
 from marketdata.layer import Bus
@@ -27,6 +28,9 @@ from realtime.connection import Connection
 from realtime.frames import Encoding
 from realtime.outbox import Item, Outbox
 from realtime.repairs import Repairs
+
+if TYPE_CHECKING:
+    from realtime.auth import Principal
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +61,7 @@ class Hub:
         self.linger_s = linger_s
         self.connections: dict[str, Connection] = {}
         self.slow: dict[Connection, None] = {}
+        self.held: Counter[tuple[str, int | str]] = Counter()
         self.entries: dict[str, Entry] = {}
         self.cohorts = Cohorts()
         self.counts: Counter[str] = Counter()
@@ -80,6 +85,7 @@ class Hub:
     def attach(self, connection: Connection) -> None:
         """Take a connection in; it follows nothing yet."""
         self.connections[connection.session] = connection
+        self.held[connection.holder] += 1
         connection.sink.on_pause = lambda: self._slow_down(connection)
         connection.sink.on_resume = lambda: self._drain(connection)
         self._move(connection, connection.encoding, {})
@@ -89,9 +95,21 @@ class Hub:
         if self.connections.pop(connection.session, None) is None:
             return
         connection.sink.on_pause = connection.sink.on_resume = None
+        self._release(connection)
         self._leave(connection)
         self.slow.pop(connection, None)
         connection.cohort = connection.outbox = None
+
+    def identify(self, connection: Connection, principal: Principal) -> None:
+        """Say whose a connection is from now on."""
+        self._release(connection)
+        connection.principal = principal
+        self.held[connection.holder] += 1
+
+    def _release(self, connection: Connection) -> None:
+        self.held[connection.holder] -= 1
+        if not self.held[connection.holder]:
+            del self.held[connection.holder]
 
     def _move(self, connection: Connection, encoding: Encoding, paces: dict[str, Pace]) -> None:
         """Put a connection among those that follow the same topics at the same paces, in the same encoding."""

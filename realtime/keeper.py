@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable
 
 from marketdata.instruments import Instruments, is_open
-
 from marketdata.store import now_us
 from realtime import protocol
 from realtime.codes import Close, Eviction

@@ -50,7 +50,7 @@ class StreamingFeed(Protocol):
 
 @runtime_checkable
 class PolledFeed(Protocol):
-    """A feed that must be asked."""
+    """A feed that must be asked, every `interval_s`."""
 
     name: str
     simulated: bool
@@ -59,8 +59,11 @@ class PolledFeed(Protocol):
     def listings(self) -> Sequence[Listing]:
         """The instruments that this feed can bring."""
 
-    def poll(self, now_us: int) -> Batch:
-        """Everything that happened since the previous call, in order. Must be cheap to call from another process each time."""
+    def poll(self, now_us: int, since_us: int) -> Batch:
+        """Everything that happened after `since_us` and not after `now_us`, in order.
+
+        Successive polls may run in different processes: `since_us`, the previous good poll's `now_us`, is kept by the caller.
+        """
 
 
 Feed = StreamingFeed | PolledFeed
@@ -86,19 +89,30 @@ Maker = Callable[[FeedSettings], Feed]
 _makers: dict[str, Maker] = {}
 _KINDS = {  # kind → module, imported when first asked for, so that an optional library is needed only by who uses it
     "demo": "simulated",
-    "demo-tickers": "simulated",
+    "demo-tickers": "day_tickers",
     "demo-cn": "simulated",
     "replay": "replay",
     "ccxt": "ccxt_feed",
 }
+_polled = {"demo-tickers", "demo-cn"}
+_derived: dict[str, tuple[str, ...]] = {}
 EXPANSIONS = {"demo": ("demo", "demo-tickers", "demo-cn")}  # one name in TICKWIRE_FEEDS, several feeds
 
 
-def register(kind: str) -> Callable[[Maker], Maker]:
-    """Make a kind of feed known under its name."""
+def register(kind: str, *, polled: bool = False, derive: Sequence[str] = ("kline", "ticker")) -> Callable[[Maker], Maker]:
+    """Make a kind of feed known under its name.
+
+    Args:
+        kind: the name.
+        polled: its feeds are asked; otherwise they stream.
+        derive: what ingest shall make of their trades.
+    """
 
     def decorate(maker: Maker) -> Maker:
         _makers[kind] = maker
+        _derived[kind] = tuple(derive)
+        if polled:
+            _polled.add(kind)
         return maker
 
     return decorate
@@ -115,6 +129,16 @@ def kinds(names: Sequence[str]) -> list[str]:
         if kind not in _KINDS and kind not in _makers:
             raise BadFeedOptions(f"{kind!r} is not a kind of feed; there are {', '.join(sorted(_KINDS))}")
     return expanded
+
+
+def is_polled(kind: str) -> bool:
+    """Whether feeds of the kind are asked; the others stream. Answers without loading the kind's module."""
+    return kind in _polled
+
+
+def derived(kind: str) -> tuple[str, ...]:
+    """What ingest shall make of the trades of a kind whose feed was made."""
+    return _derived[kind]
 
 
 def make(kind: str, settings: FeedSettings) -> Feed:

@@ -2,9 +2,10 @@
 
 import django.core.validators
 import django.db.models.deletion
-import realtime.models
 from django.conf import settings
 from django.db import migrations, models
+
+import realtime.models
 
 
 class Migration(migrations.Migration):

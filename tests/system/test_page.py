@@ -29,8 +29,11 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 1600, "height": 900}, timezone_id="Asia/Tokyo", color_scheme="dark")
     page.set_default_timeout(15_000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
     page.close()
+    assert errors == []
 
 
 def opened(page: Page, server: Tickwire, path: str = "/") -> Page:
@@ -59,9 +62,7 @@ def trade(symbol: str, id: str, price: str, side: str = "buy") -> dict[str, Any]
     return {"symbol": symbol, "ts": now_us(), "id": id, "price": price, "size": "3", "side": side}
 
 
-def kline(symbol: str, minute: int, close: str, *, closed: bool, revision: int = 0) -> dict[str, Any]:
-    """A bar `minute` minutes from now."""
-    opening = (now_us() // MINUTE + minute) * MINUTE
+def kline(symbol: str, opening: int, close: str, *, closed: bool, revision: int = 0) -> dict[str, Any]:
     return {
         "symbol": symbol, "ts": opening + revision, "interval": "1m", "open_time": opening, "close_time": opening + MINUTE,
         "open": "10", "high": "99999", "low": "1", "close": close, "volume": "5", "turnover": "50", "trades": 2,
@@ -80,7 +81,6 @@ def best_bid(page: Page) -> Any:
 def test_the_page_loads_without_an_error_and_lists_every_instrument(page: Page, tickwire: Tickwire) -> None:
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("response", lambda answer: wrong.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None)
     opened(page, tickwire)
     assert sorted(page.locator("#watchlist .row .symbol").all_text_contents()) == sorted(SYMBOLS)
@@ -104,7 +104,7 @@ def test_prices_move_and_say_their_direction_by_sign_as_well(page: Page, tickwir
 def test_a_symbol_switch_changes_chart_ladder_tape_and_address(page: Page, tickwire: Tickwire) -> None:
     for symbol, price in (("AAPL", "111"), ("MSFT", "222")):
         tickwire.publish(f"depth.{symbol}", depth(symbol, price, price + ".5"))
-        tickwire.publish(f"kline.1m.{symbol}", kline(symbol, 0, price, closed=False))
+        tickwire.publish(f"kline.1m.{symbol}", kline(symbol, now_us() // MINUTE * MINUTE, price, closed=False))
         tickwire.publish(f"trade.{symbol}", trade(symbol, f"switch-{symbol}", price))
     opened(page, tickwire, "/#AAPL/1m")
     for symbol, price in (("AAPL", "111.00"), ("MSFT", "222.00")):
@@ -129,17 +129,23 @@ def test_quick_switching_never_mixes_symbols(page: Page, tickwire: Tickwire) -> 
 
 
 def test_history_and_live_bars_join_without_hole_or_duplicate(page: Page, tickwire: Tickwire) -> None:
-    bars = page.locator("#chart .canvas")
+    topic, bars, now = "kline.1m.600519.SH", page.locator("#chart .canvas"), now_us() // MINUTE * MINUTE
+
+    def publish(minute: int, close: str, **fields: Any) -> None:
+        tickwire.publish(topic, kline("600519.SH", now + minute * MINUTE, close, **fields))
+
     for minute in (-3, -2, -1):
-        tickwire.publish("kline.1m.TEST", kline("TEST", minute, "20", closed=True))
-    tickwire.publish("kline.1m.TEST", kline("TEST", 0, "21", closed=False))
-    opened(page, tickwire, "/#TEST/1m")
-    expect(bars).to_have_attribute("aria-label", "Candles of TEST, 1m each: 4 bars")
-    tickwire.publish("kline.1m.TEST", kline("TEST", 0, "22", closed=True))
-    tickwire.publish("kline.1m.TEST", kline("TEST", 1, "23", closed=False))
-    tickwire.publish("kline.1m.TEST", kline("TEST", 0, "24", closed=True, revision=1))
+        publish(minute, "20", closed=True)
+    publish(0, "21", closed=False)
+    opened(page, tickwire, "/#600519.SH/1m")
+    expect(bars).to_have_attribute("aria-label", "Candles of 600519.SH, 1m each: 4 bars")
+    publish(0, "22", closed=True)
+    publish(1, "23", closed=False)
     expect(page.locator("[data-bar=close]")).to_have_text("23.00")
-    expect(bars).to_have_attribute("aria-label", "Candles of TEST, 1m each: 5 bars")
+    publish(0, "24", closed=True, revision=1)
+    publish(1, "25", closed=False)
+    expect(page.locator("[data-bar=close]")).to_have_text("25.00")
+    expect(bars).to_have_attribute("aria-label", "Candles of 600519.SH, 1m each: 5 bars")
 
 
 def test_a_server_restart_mends_itself(page: Page, own_tickwire: Tickwire) -> None:

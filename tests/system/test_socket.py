@@ -235,6 +235,9 @@ async def test_more_connections_than_the_plan_allows_are_closed_with_4504(tickwi
         assert (await one.receive())["type"] == (await two.receive())["type"] == "welcome"
         async with tickwire.dial(additional_headers=headers) as three:
             assert await three.closed() == (4504, "connection_limit")
+        async with tickwire.dial() as visitor:
+            refusal = await visitor.ask("auth", token=key)
+            assert (refusal["code"], refusal["details"]) == (124, {"limit": 2})
     async with tickwire.dial(additional_headers=headers) as again:
         assert (await again.receive())["type"] == "welcome"
 

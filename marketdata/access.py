@@ -1,0 +1,114 @@
+"""What a REST reader may see, asked of the principal that the request carries.
+
+The principal itself belongs to `realtime`, which this application does not know: what it needs of it is `Reader`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+
+from rest_framework.exceptions import NotAuthenticated, PermissionDenied
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from marketdata import topics
+from marketdata.errors import NotInPlan, UnknownSymbol
+from marketdata.instruments import Instrument, instruments
+from marketdata.topics import DataType, Topic
+
+INSTRUMENTS_AGE_S = 2.0
+
+
+class Reader(Protocol):
+    """Who reads or publishes."""
+
+    user_id: int | None
+    can_publish: bool
+
+    @property
+    def data_types(self) -> frozenset[DataType]:
+        """What the reader's plan includes."""
+
+
+def reader_of(request: Request) -> Reader:
+    """Who sent this request.
+
+    Raises:
+        NotAuthenticated: nobody that is known, and anonymous reading is not offered.
+    """
+    if request.auth is None:
+        raise NotAuthenticated
+    return cast(Reader, request.auth)
+
+
+class MayRead(BasePermission):
+    """Lets in whoever has a plan; where the view's address names a data type, the plan must include it."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Whether the reader may come in.
+
+        Raises:
+            NotAuthenticated: there is no principal.
+            NotInPlan: the plan leaves the view's data type out.
+        """
+        reader = reader_of(request)
+        kind: DataType | None = getattr(view, "data_type", None)
+        if kind is not None:
+            check_plan(kind, reader)
+        return True
+
+
+class MayPublish(BasePermission):
+    """Lets in API keys that may publish."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:  # noqa: ARG002
+        """Whether the reader may publish.
+
+        Raises:
+            NotAuthenticated: there is no user.
+            PermissionDenied: the user may not publish.
+        """
+        reader = reader_of(request)
+        if reader.user_id is None:
+            raise NotAuthenticated
+        if not reader.can_publish:
+            raise PermissionDenied("publishing needs an API key with the publish permission")
+        return True
+
+
+def check_plan(kind: DataType, reader: Reader) -> None:
+    """Refuse a data type that the plan leaves out.
+
+    Raises:
+        NotInPlan: it does.
+    """
+    if kind not in reader.data_types:
+        raise NotInPlan(f"your plan does not include {kind.value}")
+
+
+def listed(symbol: str) -> Instrument:
+    """The active instrument of a symbol.
+
+    Raises:
+        UnknownSymbol: there is none.
+    """
+    known = instruments()
+    known.refresh_if_older(INSTRUMENTS_AGE_S)
+    found = known.get(symbol)
+    if found is None:
+        raise UnknownSymbol(f"there is no instrument {symbol!r}")
+    return found
+
+
+def readable(text: str, reader: Reader) -> Topic:
+    """The topic of that text, for a reader who may have it.
+
+    Raises:
+        UnknownTopic, UnsupportedType: the text is no topic.
+        UnknownSymbol: its symbol is not listed.
+        NotInPlan: the reader's plan leaves its type out.
+    """
+    topic = topics.parse(text)
+    listed(topic.symbol)
+    check_plan(topic.type, reader)
+    return topic

@@ -1,0 +1,123 @@
+"""Instruments, feeds and stored bars in the admin."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from marketdata import feeds
+from marketdata.errors import FeedError
+from marketdata.models import Feed, Instrument, Kline
+from marketdata.topics import SYMBOL
+
+
+@admin.register(Instrument)
+class InstrumentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot subscript it
+    """What is traded, and what is served."""
+
+    list_display = ("symbol", "name", "kind", "venue", "currency", "session", "simulated", "active")
+    list_filter = ("active", "kind", "venue", "session", "simulated")
+    search_fields = ("symbol", "name")
+    readonly_fields = ("updated_at",)
+    actions = ("activate", "deactivate")
+
+    @admin.action(description="Activate the selected instruments")
+    def activate(self, request: HttpRequest, found: QuerySet[Instrument]) -> None:
+        """Serve them."""
+        self.message_user(request, f"{found.update(active=True)} activated.")
+
+    @admin.action(description="Deactivate the selected instruments")
+    def deactivate(self, request: HttpRequest, found: QuerySet[Instrument]) -> None:
+        """Serve them no longer."""
+        self.message_user(request, f"{found.update(active=False)} deactivated.")
+
+
+class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # Django cannot subscript it
+    """A feed; what it would refuse at its start is refused here."""
+
+    class Meta:
+        model = Feed
+        fields = "__all__"
+
+    def clean_symbols(self) -> list[str]:
+        """A list of symbols.
+
+        Raises:
+            ValidationError: it is none.
+        """
+        symbols = self.cleaned_data["symbols"] or []
+        if not isinstance(symbols, list) or not all(isinstance(name, str) and SYMBOL.fullmatch(name) for name in symbols):
+            raise forms.ValidationError('Give a list of symbols: ["AAPL", "BTC-USDT"].')
+        return symbols
+
+    def clean_options(self) -> dict[str, Any]:
+        """An object.
+
+        Raises:
+            ValidationError: it is none.
+        """
+        options = self.cleaned_data["options"] or {}
+        if not isinstance(options, dict):
+            raise forms.ValidationError('Give an object: {"speed": 3}.')
+        return options
+
+    def clean(self) -> dict[str, Any] | None:
+        """Ask the feed's own kind whether it takes the options.
+
+        Raises:
+            ValidationError: what the kind says.
+        """
+        cleaned = super().clean() or self.cleaned_data
+        if not self.errors:
+            interval_ms = cleaned["interval_ms"]
+            wanted = feeds.FeedSettings(cleaned["symbols"], interval_ms and interval_ms / 1000, cleaned["options"])
+            try:
+                feeds.make(cleaned["kind"], wanted)
+            except FeedError as error:
+                self.add_error("options", str(error))
+        return cleaned
+
+
+@admin.register(Feed)
+class FeedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot subscript it
+    """Where ticks come from."""
+
+    form = FeedForm
+    list_display = ("name", "kind", "enabled", "interval_ms", "symbols", "options", "updated_at")
+    list_editable = ("enabled",)
+    list_filter = ("enabled", "kind")
+    search_fields = ("name", "kind")
+    readonly_fields = ("updated_at",)
+
+
+@admin.register(Kline)
+class KlineAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot subscript it
+    """Closed bars, to look at."""
+
+    list_display = ("symbol", "interval", "opened", "open", "high", "low", "close", "volume", "trades", "revision")
+    list_filter = ("interval",)
+    search_fields = ("=symbol",)
+    ordering = ("-open_time",)
+    show_full_result_count = False
+
+    @admin.display(description="open time (UTC)", ordering="open_time")
+    def opened(self, kline: Kline) -> str:
+        """Open time for a person."""
+        return datetime.fromtimestamp(kline.open_time / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        """Nobody: bars are made from trades."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Kline | None = None) -> bool:  # noqa: ARG002
+        """Nobody."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Kline | None = None) -> bool:  # noqa: ARG002
+        """Nobody."""
+        return False

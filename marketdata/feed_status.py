@@ -1,0 +1,103 @@
+"""What each feed is doing: noted in Redis by the process that runs it, read by anyone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from marketdata.store import AsyncStore, Layout, Store, now_us, reachable
+
+FRESH_US = 10_000_000
+_KEPT_S = 3600  # so that the hash of an installation that was switched off goes away
+
+
+class FeedStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One feed's state.
+
+    Attributes:
+        name, kind: as in its row.
+        polled: asked by Celery, or streaming in the feed process.
+        connected: whether its venue answers.
+        last_event_us: event time of its newest tick.
+        ticks: accepted since its process began (polled feeds: since the note began).
+        rejected: refused by ingest.
+        lost: could not be published because Redis was away.
+        failures: reconnects, or polls that failed.
+        last_error: of the last failure; empty when there was none.
+        good_until_us: the note is out of date after that.
+    """
+
+    name: str
+    kind: str
+    polled: bool
+    connected: bool = False
+    last_event_us: int | None = None
+    ticks: int = 0
+    rejected: int = 0
+    lost: int = 0
+    failures: int = 0
+    last_error: str = ""
+    good_until_us: int = 0
+
+
+def feed_statuses(store: Store) -> list[FeedStatus]:
+    """The state of each feed that runs anywhere, by name.
+
+    Raises:
+        StoreUnavailable: Redis did not answer.
+    """
+    with reachable():
+        noted = store.client.hgetall(_key(store.layout))
+    return _fresh(noted)
+
+
+def feed_status(store: Store, name: str) -> FeedStatus | None:
+    """The last note about one feed, however old.
+
+    Raises:
+        StoreUnavailable: Redis did not answer.
+    """
+    with reachable():
+        noted = store.client.hget(_key(store.layout), name)
+    return _read(noted) if noted else None
+
+
+def note_status(store: Store, status: FeedStatus) -> None:
+    """Note the state of one feed.
+
+    Raises:
+        StoreUnavailable: Redis did not answer.
+    """
+    with reachable(), store.client.pipeline(transaction=False) as pipe:
+        pipe.hset(_key(store.layout), mapping=_fields([status]))
+        pipe.expire(_key(store.layout), _KEPT_S)
+        pipe.execute()
+
+
+async def anote_statuses(store: AsyncStore, statuses: Sequence[FeedStatus]) -> None:
+    """Note the state of many feeds; see `note_status`."""
+    if not statuses:
+        return
+    with reachable():
+        async with store.client.pipeline(transaction=False) as pipe:
+            pipe.hset(_key(store.layout), mapping=_fields(statuses))
+            pipe.expire(_key(store.layout), _KEPT_S)
+            await pipe.execute()
+
+
+def _key(layout: Layout) -> str:
+    return f"{layout.prefix}:feeds"
+
+
+_read = msgspec.json.Decoder(FeedStatus).decode
+
+
+def _fields(statuses: Sequence[FeedStatus]) -> Mapping[Any, Any]:
+    return {status.name: msgspec.json.encode(status) for status in statuses}
+
+
+def _fresh(noted: Mapping[Any, Any]) -> list[FeedStatus]:
+    statuses = [_read(value) for _, value in sorted(noted.items())]
+    return [status for status in statuses if status.good_until_us > now_us()]

@@ -1,0 +1,79 @@
+"""Klines for readers: bars at rest joined with the store's recent and open ones, without hole or duplicate."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from marketdata import bars
+from marketdata.store import MemoryStore, Store
+from marketdata.ticks import body
+from marketdata.topics import DataType, Interval, Topic
+
+ALWAYS_US = 1 << 62
+FEW, ALL = 100, 1000  # updates of the store: what mostly reaches back to the bars at rest, and the most that are kept
+
+
+class Page(NamedTuple):
+    """Bars of one symbol and interval.
+
+    Attributes:
+        bodies: oldest first.
+        older_us: `end_us` of the page of older bars; None where there is none.
+    """
+
+    bodies: list[bytes]
+    older_us: int | None
+
+
+class _Bar(NamedTuple):
+    revision: int
+    body: bytes
+
+
+class _Head(msgspec.Struct):
+    """What must be known of a body to put it into its place."""
+
+    open_time: int
+    revision: int
+
+
+_head = msgspec.json.Decoder(_Head).decode
+
+
+def klines(
+    store: Store | MemoryStore, symbol: str, interval: Interval, *, start_us: int = 0, end_us: int = ALWAYS_US, limit: int = 500
+) -> Page:
+    """The newest `limit` bars that opened in `[start_us, end_us)`.
+
+    A bar closes in the store first and is saved a moment later, so the newest bars at rest may be missing; the store's
+    updates fill that in. Where both have a bar, the store's is taken unless it is an earlier revision.
+
+    Raises:
+        StoreUnavailable: Redis did not answer.
+    """
+    at_rest = bars.load(symbol, interval, start_us, end_us, limit + 1)
+    found = {bar.open_time: _Bar(bar.revision, body(bar)) for bar in at_rest}
+    joint_us = at_rest[-1].open_time + interval.length_us if at_rest else 0
+    for open_time, bar in _recent(store, Topic(DataType.KLINE, symbol, interval), joint_us).items():
+        if start_us <= open_time < end_us and (open_time not in found or bar.revision >= found[open_time].revision):
+            found[open_time] = bar
+    times = sorted(found)
+    page = times[-limit:]
+    return Page([found[time].body for time in page], page[0] if len(times) > limit else None)
+
+
+def _recent(store: Store | MemoryStore, topic: Topic, joint_us: int) -> dict[int, _Bar]:
+    """The last state of each bar in the store, back to the bar that opened at `joint_us` or as far as the store goes."""
+    recent: dict[int, _Bar] = {}
+    for count in (FEW, ALL):
+        updates = store.history(str(topic), limit=count, newest=True).updates
+        recent = {}
+        for update in updates:
+            head = _head(update.body)
+            recent[head.open_time] = _Bar(head.revision, update.body)
+        newer = [open_time for open_time in recent if open_time >= joint_us]
+        if len(updates) < count or not newer or min(newer) == joint_us:
+            break
+    return recent

@@ -1,0 +1,371 @@
+"""REST over market data: instruments, snapshots, trades, klines, history, and the door for ticks from outside.
+
+Rules of this file:
+1. `data` of every answer is the stored body, byte for byte.
+2. A request costs one round trip to Redis; klines cost up to two, and one query. Instruments come from memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, ClassVar, cast
+
+import msgspec
+from django.conf import settings
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
+from rest_framework.exceptions import ParseError
+from rest_framework.pagination import PageNumberPagination
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+from rest_framework.views import APIView
+
+from marketdata import history, openapi, ticks
+from marketdata.access import INSTRUMENTS_AGE_S, MayPublish, MayRead, Reader, listed, readable, reader_of
+from marketdata.errors import BadTick, MarketDataError, TooLarge, TooMany
+from marketdata.ingest import Ingest
+from marketdata.instruments import Instrument, instruments, is_open
+from marketdata.openapi import describe
+from marketdata.publisher import Publisher
+from marketdata.serializers import (
+    MOST_INGEST_BYTES,
+    MOST_TICKS,
+    MOST_TOPICS,
+    HistoryQuery,
+    Ingested,
+    InstrumentSerializer,
+    InstrumentsQuery,
+    Klines,
+    KlinesQuery,
+    Rejected,
+    RejectedTick,
+    Snapshot,
+    Snapshots,
+    SymbolsQuery,
+    Ticks,
+    TopicsQuery,
+    Trades,
+    TradesQuery,
+    Update,
+    Updates,
+)
+from marketdata.store import Stamped, Store, now_us
+from marketdata.topics import DataType, Interval, Topic, parse
+
+
+@cache
+def store() -> Store:
+    """This process's store."""
+    return Store.from_settings()
+
+
+@cache
+def ingest() -> Ingest:
+    """This process's ingest."""
+    return Ingest(Publisher(store()), instruments())
+
+
+def is_stale(latest: Stamped | None, instrument: Instrument, now_us: int) -> bool:
+    """Whether a topic has been silent for longer than allowed while its instrument's session is open."""
+    allowed_us = settings.TICKWIRE.sources.stale_after_s * 1_000_000
+    silent = latest is None or now_us - latest.published_us > allowed_us
+    return silent and is_open(instrument.session, now_us)
+
+
+class _View(APIView):
+    """What all endpoints share: who may read, and that an answer is one reader's own."""
+
+    permission_classes: ClassVar[Sequence[type[BasePermission]]] = [MayRead]  # type: ignore[misc]
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Tell caches that the answer depends on the plan, and is to be asked for again."""
+        answer: HttpResponseBase = super().finalize_response(request, response, *args, **kwargs)
+        patch_cache_control(answer, private=True, no_cache=True)
+        patch_vary_headers(answer, ["Authorization", "Cookie"])
+        return answer
+
+
+def _asked(kind: type[Serializer[Any]], request: Request) -> dict[str, Any]:
+    query = kind(data=request.query_params)
+    query.is_valid(raise_exception=True)
+    asked: dict[str, Any] = query.validated_data
+    return asked
+
+
+def _json(answer: msgspec.Struct) -> HttpResponse:
+    return HttpResponse(msgspec.json.encode(answer), content_type="application/json")
+
+
+def _conditional(request: Request, answer: msgspec.Struct) -> HttpResponseBase:
+    """The answer with its ETag, or 304 where the client has it already."""
+    response = _json(answer)
+    etag = f'"{hashlib.blake2b(response.content, digest_size=12).hexdigest()}"'
+    response["ETag"] = etag
+    return get_conditional_response(request._request, etag=etag, response=response) or response
+
+
+class InstrumentPages(PageNumberPagination):
+    """100 instruments a page, up to 500 on request."""
+
+    page_size = 100
+    page_size_query_param = "page_size"
+    max_page_size = 500
+
+
+class InstrumentsView(_View):
+    """The active instruments."""
+
+    pagination_class = InstrumentPages
+
+    @describe(
+        "instruments",
+        "Active instruments by symbol",
+        InstrumentSerializer(many=True),
+        openapi.INSTRUMENT,
+        query=InstrumentsQuery,
+    )
+    def get(self, request: Request) -> Response:
+        """A page of those that match all filters."""
+        asked = _asked(InstrumentsQuery, request)
+        found = [instrument for instrument in _all_listed() if _matches(instrument, asked)]
+        pages = InstrumentPages()
+        page: Any = pages.paginate_queryset(cast(Any, found), request, view=self)
+        return pages.get_paginated_response(InstrumentSerializer(page, many=True).data)
+
+
+def _all_listed() -> list[Instrument]:
+    known = instruments()
+    known.refresh_if_older(INSTRUMENTS_AGE_S)
+    return known.all()
+
+
+def _matches(instrument: Instrument, asked: dict[str, Any]) -> bool:
+    part = asked.get("search", "").casefold()
+    return (
+        (part in instrument.symbol.casefold() or part in instrument.name.casefold())
+        and asked.get("venue", instrument.venue) == instrument.venue
+        and asked.get("type", instrument.kind) == instrument.kind
+    )
+
+
+class InstrumentView(_View):
+    """One instrument."""
+
+    @describe("instrument", "One instrument", InstrumentSerializer, openapi.INSTRUMENT)
+    def get(self, request: Request, symbol: str) -> Response:  # noqa: ARG002
+        """What a reader must know to show its prices."""
+        return Response(InstrumentSerializer(cast(Any, listed(symbol))).data)
+
+
+class SnapshotsView(_View):
+    """Latest values of any topics."""
+
+    @describe("snapshots", "Latest values", Snapshots, openapi.snapshots("quote.AAPL", openapi.QUOTE), query=TopicsQuery)
+    def get(self, request: Request) -> HttpResponseBase:
+        """Those that may be read are answered though others are refused."""
+        names = _asked(TopicsQuery, request)["topics"]
+        return _conditional(request, _snapshots(names, reader_of(request)))
+
+
+class _OfTypeView(_View):
+    """Latest values of one data type."""
+
+    data_type: ClassVar[DataType]
+
+    def of_symbols(self, request: Request) -> HttpResponseBase:
+        """Of the symbols asked for, or of all."""
+        symbols = _asked(SymbolsQuery, request).get("symbols") or [instrument.symbol for instrument in _all_listed()]
+        return _conditional(request, _snapshots([f"{self.data_type}.{symbol}" for symbol in symbols], reader_of(request)))
+
+    def of_symbol(self, request: Request, symbol: str) -> HttpResponseBase:
+        """Of one symbol."""
+        instrument = listed(symbol)
+        return _conditional(request, _latest([Topic(self.data_type, symbol)], [instrument])[0])
+
+
+class QuotesView(_OfTypeView):
+    """Latest quotes."""
+
+    data_type = DataType.QUOTE
+
+    @describe("quotes", "Latest quotes", Snapshots, openapi.snapshots("quote.AAPL", openapi.QUOTE), query=SymbolsQuery)
+    def get(self, request: Request) -> HttpResponseBase:
+        """Of the symbols asked for, or of all."""
+        return self.of_symbols(request)
+
+
+class QuoteView(_OfTypeView):
+    """Latest quote."""
+
+    data_type = DataType.QUOTE
+
+    @describe("quote", "Latest quote of a symbol", Snapshot, openapi.snapshot("quote.AAPL", openapi.QUOTE))
+    def get(self, request: Request, symbol: str) -> HttpResponseBase:
+        """Best bid and ask."""
+        return self.of_symbol(request, symbol)
+
+
+class TickersView(_OfTypeView):
+    """Latest tickers."""
+
+    data_type = DataType.TICKER
+
+    @describe("tickers", "Latest tickers", Snapshots, openapi.snapshots("ticker.AAPL", openapi.TICKER), query=SymbolsQuery)
+    def get(self, request: Request) -> HttpResponseBase:
+        """Of the symbols asked for, or of all."""
+        return self.of_symbols(request)
+
+
+class TickerView(_OfTypeView):
+    """Latest ticker."""
+
+    data_type = DataType.TICKER
+
+    @describe("ticker", "Latest ticker of a symbol", Snapshot, openapi.snapshot("ticker.AAPL", openapi.TICKER))
+    def get(self, request: Request, symbol: str) -> HttpResponseBase:
+        """The session so far."""
+        return self.of_symbol(request, symbol)
+
+
+class DepthView(_OfTypeView):
+    """Latest book."""
+
+    data_type = DataType.DEPTH
+
+    @describe("depth", "Latest order book of a symbol", Snapshot, openapi.snapshot("depth.BTC-USDT", openapi.DEPTH))
+    def get(self, request: Request, symbol: str) -> HttpResponseBase:
+        """Up to 20 levels a side, best first."""
+        return self.of_symbol(request, symbol)
+
+
+def _snapshots(names: Sequence[str], reader: Reader) -> Snapshots:
+    if len(names) > MOST_TOPICS:
+        raise TooMany(f"at most {MOST_TOPICS} at once, not {len(names)}")
+    found: dict[Topic, Instrument] = {}
+    refused = []
+    for name in names:
+        try:
+            topic = readable(name, reader)
+            found[topic] = listed(topic.symbol)
+        except MarketDataError as error:
+            refused.append(Rejected(name, error.code, error.label, str(error)))
+    return Snapshots(_latest(list(found), list(found.values())), refused)
+
+
+def _latest(topics: Sequence[Topic], instruments: Sequence[Instrument]) -> list[Snapshot]:
+    names = [str(topic) for topic in topics]
+    now = now_us()
+    return [
+        _snapshot(name, latest, is_stale(latest, instrument, now))
+        for name, instrument, latest in zip(names, instruments, store().latest(names) if names else [], strict=True)
+    ]
+
+
+def _snapshot(name: str, latest: Stamped | None, stale: bool) -> Snapshot:
+    if latest is None:
+        return Snapshot(name, None, 0, stale, None)
+    return Snapshot(name, latest.epoch, latest.seq, stale, msgspec.Raw(latest.body))
+
+
+class TradesView(_View):
+    """Latest trades."""
+
+    data_type = DataType.TRADE
+
+    @describe("trades", "Latest trades of a symbol, newest first", Trades, openapi.TRADES, query=TradesQuery)
+    def get(self, request: Request, symbol: str) -> HttpResponse:
+        """As far back as the store remembers."""
+        limit = _asked(TradesQuery, request)["limit"]
+        topic = Topic(DataType.TRADE, listed(symbol).symbol)
+        epoch, updates = store().history(str(topic), limit=limit, newest=True)
+        bodies = [msgspec.Raw(update.body) for update in reversed(updates)]
+        return _json(Trades(symbol, epoch or None, updates[-1].seq if updates else 0, bodies))
+
+
+class KlinesView(_View):
+    """Bars of one symbol."""
+
+    data_type = DataType.KLINE
+
+    @describe("klines", "Bars of a symbol: history joined with the open bar", Klines, openapi.KLINES, query=KlinesQuery)
+    def get(self, request: Request, symbol: str) -> HttpResponse:
+        """The newest `limit` that opened in `[start, end)`, oldest first."""
+        asked = _asked(KlinesQuery, request)
+        interval = parse(f"kline.{asked['interval']}.{listed(symbol).symbol}").interval
+        end_us = asked.get("cursor", asked.get("end", history.ALWAYS_US))
+        page = history.klines(
+            store(), symbol, cast(Interval, interval), start_us=asked.get("start", 0), end_us=end_us, limit=asked["limit"]
+        )
+        older = None if page.older_us is None else str(page.older_us)
+        return _json(Klines(symbol, cast(Interval, interval), [msgspec.Raw(body) for body in page.bodies], older))
+
+
+class HistoryView(_View):
+    """Updates of one topic."""
+
+    @describe("history", "Updates of a topic that are still kept", Updates, openapi.UPDATES, query=HistoryQuery)
+    def get(self, request: Request, topic: str) -> HttpResponse:
+        """The oldest `limit` from `from_seq` on; without `from_seq` the newest. Oldest first in either case."""
+        asked = _asked(HistoryQuery, request)
+        name = str(readable(topic, reader_of(request)))
+        epoch, updates = store().history(
+            name,
+            from_seq=asked.get("from_seq", 1),
+            to_seq=asked.get("to_seq"),
+            limit=asked["limit"],
+            newest="from_seq" not in asked,
+        )
+        return _json(Updates(name, epoch or None, [Update(update.seq, msgspec.Raw(update.body)) for update in updates]))
+
+
+class IngestView(_View):
+    """The door for ticks from outside."""
+
+    permission_classes: ClassVar[Sequence[type[BasePermission]]] = [MayPublish]  # type: ignore[misc]
+
+    @describe(
+        "ingest",
+        "Publish ticks",
+        Ingested,
+        openapi.INGESTED,
+        request=Ticks,
+        request_example=openapi.TICKS,
+        auth=[{"apiKey": []}],
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Ticks that are refused are named by their index; the others are accepted."""
+        raw = _raw_ticks(request)
+        found, refused = _decode(raw)
+        done = ingest().accept(list(found.values()))
+        indices = list(found)
+        refused += [RejectedTick(indices[item.index], item.code, item.message) for item in done.rejected]
+        return _json(Ingested(done.accepted, done.duplicates, sorted(refused)))
+
+
+def _raw_ticks(request: Request) -> Sequence[msgspec.Raw]:
+    if int(request.META.get("CONTENT_LENGTH") or 0) > MOST_INGEST_BYTES or len(request.body) > MOST_INGEST_BYTES:
+        raise TooLarge(f"at most {MOST_INGEST_BYTES} bytes at once")
+    try:
+        raw = msgspec.json.decode(request.body, type=Ticks).ticks
+    except msgspec.DecodeError as error:
+        raise ParseError(f"the body is not a batch of ticks: {error}") from None
+    if len(raw) > MOST_TICKS:
+        raise TooMany(f"at most {MOST_TICKS} ticks at once, not {len(raw)}")
+    return raw
+
+
+def _decode(raw: Sequence[msgspec.Raw]) -> tuple[dict[int, ticks.Tick], list[RejectedTick]]:
+    """The ticks by their index in the batch, and those that are none."""
+    found: dict[int, ticks.Tick] = {}
+    refused = []
+    for index, text in enumerate(raw):
+        try:
+            found[index] = ticks.from_json(bytes(text))
+        except BadTick as error:
+            refused.append(RejectedTick(index, error.code, str(error)))
+    return found, refused

@@ -1,0 +1,125 @@
+"""Every failure of REST as one coded error: `{"error": {"code", "name", "message", "temporary"}}` with the fitting status."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+from django.core import exceptions as django
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views import defaults
+from rest_framework import exceptions as rest
+from rest_framework.views import set_rollback
+
+from marketdata.errors import MarketDataError, StoreUnavailable, TooLarge
+from realtime.auth import REALM
+from realtime.codes import Code, CodedError
+
+API = "/api/"
+RETRY_MS = 2000  # when to ask again while Redis is away
+
+_STATUS = {
+    Code.INTERNAL: 500,
+    Code.UNAUTHORIZED: 401,
+    Code.UNKNOWN_TOPIC: 404,
+    Code.PERMISSION_DENIED: 403,
+    Code.UNKNOWN_OP: 404,
+    Code.TOKEN_EXPIRED: 401,
+    Code.TOO_MANY_REQUESTS: 429,
+    Code.UNKNOWN_SYMBOL: 404,
+    Code.CONNECTION_LIMIT_EXCEEDED: 429,
+    Code.INSUFFICIENT_PLAN: 403,
+    Code.FEED_UNAVAILABLE: 503,
+    Code.OVERLOADED: 503,
+}
+_NAMED: dict[type[Exception], Code] = {
+    rest.NotAuthenticated: Code.UNAUTHORIZED,
+    rest.AuthenticationFailed: Code.UNAUTHORIZED,
+    rest.PermissionDenied: Code.PERMISSION_DENIED,
+    rest.NotFound: Code.UNKNOWN_OP,
+    rest.MethodNotAllowed: Code.UNKNOWN_OP,
+    rest.Throttled: Code.TOO_MANY_REQUESTS,
+}
+
+
+def rest_exception_handler(failure: Exception, context: dict[str, Any]) -> HttpResponse | None:  # noqa: ARG001
+    """Answer an exception of a view; None: nobody foresaw it, Django shall log it and answer 500."""
+    if isinstance(failure, Http404):
+        failure = rest.NotFound()
+    elif isinstance(failure, django.PermissionDenied):
+        failure = rest.PermissionDenied()
+    error = _coded(failure)
+    if error is None:
+        return None
+    set_rollback()
+    response = answer(error, _status(failure))
+    # Django would log every refusal, and while Redis is away every request as an error; the outage itself is logged elsewhere.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
+
+
+def _status(failure: Exception) -> int | None:
+    if isinstance(failure, TooLarge):
+        return 413
+    return failure.status_code if isinstance(failure, rest.APIException) else None
+
+
+def _coded(failure: Exception) -> CodedError | None:
+    match failure:
+        case CodedError():
+            return failure
+        case StoreUnavailable():  # the text would name hosts and ports
+            return CodedError(Code(failure.code), "the market data cannot be reached just now", retry_after_ms=RETRY_MS)
+        case MarketDataError():
+            return CodedError(Code(failure.code), str(failure))
+        case rest.Throttled():
+            wait_s = getattr(failure, "wait", None) or 1.0
+            return CodedError(Code.TOO_MANY_REQUESTS, "too many requests", retry_after_ms=round(wait_s * 1000))
+        case rest.APIException():
+            return CodedError(_NAMED.get(type(failure), Code.BAD_REQUEST), _sentence(failure.detail))
+    return None
+
+
+def _sentence(detail: Any) -> str:
+    """The first complaint of DRF's lists and dictionaries of them, with its field's name."""
+    match detail:
+        case list():
+            return _sentence(detail[0])
+        case dict():
+            field, first = next(iter(detail.items()))
+            return f"{field}: {_sentence(first)}"
+    return str(detail)
+
+
+def answer(error: CodedError, status: int | None = None) -> HttpResponse:
+    """The response that tells an error; by default with the status that fits its code."""
+    fields = error.as_dict() | {"temporary": error.code.temporary}
+    response = HttpResponse(msgspec.json.encode({"error": fields}), content_type="application/json")
+    response.status_code = status or _STATUS.get(error.code, 400)
+    if error.retry_after_ms is not None:
+        response["Retry-After"] = str(math.ceil(error.retry_after_ms / 1000))
+    if response.status_code == 401:
+        response["WWW-Authenticate"] = REALM
+    return response
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """A request that Django itself refuses, for instance one that names a foreign host."""
+    if request.path.startswith(API):
+        return answer(CodedError(Code.BAD_REQUEST, "Django refuses this request"))
+    return defaults.bad_request(request, exception)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """An address that does not exist."""
+    if request.path.startswith(API):
+        return answer(CodedError(Code.UNKNOWN_OP, f"there is nothing at {request.path}"))
+    return defaults.page_not_found(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """A failure that nobody foresaw; Django has logged it."""
+    if request.path.startswith(API):
+        return answer(CodedError(Code.INTERNAL, "an unforeseen failure; it has been logged"))
+    return defaults.server_error(request)

@@ -1,0 +1,110 @@
+"""What drf-spectacular must be told: how one authenticates, what structs and bodies look like, and what an error is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.urls import path
+from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
+from drf_spectacular.utils import Direction
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from marketdata.ticks import Depth, Kline, Quote, Ticker, Trade
+from realtime.codes import Code
+
+REF = "#/components/schemas/{name}"
+urlpatterns = [
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+]
+
+
+class CredentialScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """API key or session."""
+
+    target_class = "realtime.auth.RestAuthentication"
+    name = ["apiKey", "session"]
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, Any]]:  # noqa: ARG002
+        """One definition per name."""
+        return [
+            {"type": "http", "scheme": "bearer", "description": "An API key from `manage.py issue_key`."},
+            {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME},
+        ]
+
+    def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[Any]]]:  # noqa: ARG002
+        """Either of them, or neither where the anonymous plan suffices."""
+        return [{name: []} for name in self.name] + [{}]
+
+
+class StructSchema(OpenApiSerializerExtension):
+    """Describes an answer by the very struct that is encoded."""
+
+    target_class = "msgspec.Struct"
+    match_subclasses = True
+
+    def get_name(self, auto_schema: AutoSchema, direction: Direction) -> str:  # noqa: ARG002
+        """The struct's own name."""
+        return str(self.target.__name__)
+
+    def get_identity(self, auto_schema: AutoSchema, direction: Direction) -> str:  # noqa: ARG002
+        """The name again: it may come from a struct of its own or from within another."""
+        return str(self.target.__name__)
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:  # noqa: ARG002
+        """The struct's schema; those of the structs within become components."""
+        _, components = msgspec.json.schema_components((self.target,), ref_template=REF)
+        for schema in components.values():  # a summary will do: attributes have their own descriptions
+            schema["description"] = schema.get("description", "").partition("\n\n")[0]
+        own: dict[str, Any] = components.pop(self.target.__name__)
+        for name, schema in components.items():
+            component = ResolvedComponent(name, ResolvedComponent.SCHEMA, schema, name)  # type: ignore[no-untyped-call]
+            auto_schema.registry.register_on_missing(component)
+        return own
+
+
+def complete(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:  # noqa: ARG001
+    """Add the bodies' schemas, and the error answer to every operation (a hook of drf-spectacular)."""
+    result["components"]["schemas"] |= {**_bodies(), "Error": _error()}
+    refused = {"description": "refused", "content": {"application/json": {"schema": {"$ref": REF.format(name="Error")}}}}
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            operation["responses"]["default"] = refused
+    return result
+
+
+def _bodies() -> dict[str, Any]:
+    """The ticks as they travel in `data`: without their type, and open to fields of later versions."""
+    _, components = msgspec.json.schema_components((Quote, Trade, Depth, Ticker, Kline), ref_template=REF)
+    for schema in components.values():
+        if "properties" in schema:
+            schema["properties"].pop("type")
+            schema["required"].remove("type")
+            schema.pop("additionalProperties")
+    return components
+
+
+def _error() -> dict[str, Any]:
+    example = {"code": 120, "name": "unknown_symbol", "message": "there is no instrument 'NOPE'", "temporary": False}
+    return {
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": list(example),
+                "properties": {
+                    "code": {"enum": [int(code) for code in Code]},
+                    "name": {"enum": [code.label for code in Code]},
+                    "message": {"type": "string", "description": "for a person"},
+                    "temporary": {"type": "boolean", "description": "the same request may succeed later"},
+                    "details": {"type": "object"},
+                },
+                "examples": [example],
+            }
+        },
+    }

@@ -1,0 +1,23 @@
+"""Every address of the server."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from realtime.views import dashboard
+
+admin.site.site_header = "Tickwire"
+admin.site.site_title = "Tickwire"
+admin.site.index_title = "Administration"
+
+handler400 = "project.errors.bad_request"
+handler404 = "project.errors.not_found"
+handler500 = "project.errors.server_error"
+
+urlpatterns = [
+    path("", dashboard, name="dashboard"),
+    path("admin/", admin.site.urls),
+    path("api/v1/", include("marketdata.urls")),
+    path("api/v1/", include("realtime.urls")),
+    path("api/v1/", include("monitoring.urls")),
+    path("api/", include("project.openapi")),
+]

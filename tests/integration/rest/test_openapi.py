@@ -1,0 +1,73 @@
+"""The description of the API says what the API does."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(scope="module")
+def schema() -> Any:
+    """The whole description; generating it with any warning fails."""
+    out = io.StringIO()
+    call_command("spectacular", "--format", "openapi-json", "--validate", "--fail-on-warn", stdout=out)
+    return json.loads(out.getvalue())
+
+
+def operations(schema: Any) -> list[tuple[str, Any]]:
+    return [
+        (f"{method} {path}", operation)
+        for path, methods in schema["paths"].items()
+        for method, operation in methods.items()
+        if "/admin/" not in path
+    ]
+
+
+def test_every_address_of_the_protocol_is_described(schema: Any) -> None:
+    base = "/api/v1"
+    assert {
+        f"{base}/instruments/", f"{base}/instruments/{{symbol}}/", f"{base}/snapshots/", f"{base}/quotes/",
+        f"{base}/quotes/{{symbol}}/", f"{base}/tickers/", f"{base}/tickers/{{symbol}}/", f"{base}/depth/{{symbol}}/",
+        f"{base}/trades/{{symbol}}/", f"{base}/klines/{{symbol}}/", f"{base}/topics/{{topic}}/history/", f"{base}/ingest/",
+        f"{base}/me/",
+    } <= set(schema["paths"])  # fmt: skip
+
+
+def test_every_operation_has_a_summary_an_answer_with_an_example_and_its_errors(schema: Any) -> None:
+    for name, operation in operations(schema):
+        answer = operation["responses"]["200"]["content"]["application/json"]
+        assert operation["summary"], name
+        assert answer["schema"], name
+        assert answer["examples"], name
+        assert operation["responses"]["default"]["content"]["application/json"]["schema"] == {
+            "$ref": "#/components/schemas/Error"
+        }, name
+
+
+def test_every_reference_leads_somewhere(schema: Any) -> None:
+    text = json.dumps(schema)
+    names = {part.partition('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert names <= set(schema["components"]["schemas"])
+
+
+def test_bodies_are_described_without_their_type(schema: Any) -> None:
+    assert list(schema["components"]["schemas"]["Quote"]["properties"]) == ["symbol", "ts", "bid", "bid_size", "ask", "ask_size"]
+
+
+def test_reading_needs_no_credential_and_publishing_needs_a_key(schema: Any) -> None:
+    assert {} in schema["paths"]["/api/v1/quotes/"]["get"]["security"]
+    assert schema["paths"]["/api/v1/ingest/"]["post"]["security"] == [{"apiKey": []}]
+
+
+def test_the_documentation_is_served_with_its_own_assets(anonymous: Client) -> None:
+    assert anonymous.get("/api/schema/").status_code == 200
+    page = anonymous.get("/api/docs/").content.decode()
+    assert "/static/drf_spectacular_sidecar/swagger-ui-dist/" in page
+    assert "cdn" not in page

@@ -1,0 +1,177 @@
+"""What an operator sees and does in the admin."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from marketdata import models
+from realtime.keys import create_key
+from realtime.models import Account, ApiKey, Plan
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def operator() -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("operator"))
+    return client
+
+
+def shown(answer: Any) -> str:
+    """The page's text without its tags."""
+    assert answer.status_code == 200
+    return re.sub(r"<[^>]*>", " ", answer.content.decode())
+
+
+def complaints(answer: Any) -> Any:
+    return answer.context["adminform"].form.errors
+
+
+def test_the_admin_is_tickwires(operator: Client) -> None:
+    assert "Tickwire" in shown(operator.get("/admin/"))
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["marketdata/instrument", "marketdata/feed", "marketdata/kline", "realtime/plan", "realtime/account", "realtime/apikey"],
+)
+def test_every_list_opens_and_can_be_searched(operator: Client, page: str) -> None:
+    assert operator.get(f"/admin/{page}/").status_code == 200
+    assert operator.get(f"/admin/{page}/?q=AAPL").status_code == 200
+
+
+# instruments
+
+
+def test_instruments_are_activated_and_deactivated_together(operator: Client) -> None:
+    one = models.Instrument.objects.create(symbol="AAPL", kind="stock")
+    two = models.Instrument.objects.create(symbol="IBM", kind="stock")
+    for action, active in (("deactivate", False), ("activate", True)):
+        operator.post("/admin/marketdata/instrument/", {"action": action, "_selected_action": [one.pk, two.pk]})
+        assert set(models.Instrument.objects.values_list("active", flat=True)) == {active}
+
+
+def test_a_symbol_of_another_form_is_refused(operator: Client) -> None:
+    fields = {
+        "symbol": "BTC/USDT",
+        "kind": "crypto",
+        "currency": "USDT",
+        "price_decimals": 2,
+        "size_decimals": 4,
+        "session": "always",
+    }
+    assert "symbol" in complaints(operator.post("/admin/marketdata/instrument/add/", fields))
+
+
+# feeds
+
+FEED = {"name": "mine", "kind": "demo", "enabled": "on", "symbols": "[]", "options": "{}"}
+
+
+def add_feed(operator: Client, **changes: str) -> Any:
+    return operator.post("/admin/marketdata/feed/add/", FEED | changes)
+
+
+def test_a_feed_is_saved(operator: Client) -> None:
+    assert add_feed(operator, symbols='["AAPL"]').status_code == 302
+    assert models.Feed.objects.get().symbols == ["AAPL"]
+
+
+def test_an_option_that_the_kind_refuses_is_named(operator: Client) -> None:
+    errors = complaints(add_feed(operator, options='{"sped": 3}'))
+    assert "sped" in str(errors["options"])
+
+
+def test_options_that_are_no_object_are_refused(operator: Client) -> None:
+    assert "options" in complaints(add_feed(operator, options="[1]"))
+
+
+def test_a_kind_that_does_not_exist_is_refused(operator: Client) -> None:
+    assert "teapot" in str(complaints(add_feed(operator, kind="teapot")))
+
+
+@pytest.mark.parametrize("symbols", ['"AAPL"', '["btc/usdt"]', "[7]", '{"AAPL": 1}'])
+def test_symbols_must_be_a_list_of_symbols(operator: Client, symbols: str) -> None:
+    assert "symbols" in complaints(add_feed(operator, symbols=symbols))
+
+
+# bars
+
+
+def test_bars_are_shown_with_a_readable_time_and_cannot_be_changed(operator: Client) -> None:
+    numbers = dict.fromkeys(("open", "high", "low", "close", "volume", "turnover"), "10")
+    bar = models.Kline.objects.create(symbol="AAPL", interval="1m", open_time=1_731_672_000_000_000, trades=1, ts=1, **numbers)
+    assert "2024-11-15 12:00" in shown(operator.get("/admin/marketdata/kline/?interval__exact=1m&q=AAPL"))
+    assert operator.get("/admin/marketdata/kline/add/").status_code == 403
+    assert operator.post(f"/admin/marketdata/kline/{bar.pk}/change/", {}).status_code == 403
+    assert operator.post(f"/admin/marketdata/kline/{bar.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+# plans, accounts, keys
+
+
+def test_plans_are_shown_with_all_they_allow(operator: Client) -> None:
+    text = shown(operator.get("/admin/realtime/plan/"))
+    assert "quote, ticker, kline, trade" in text
+    assert all(name in text for name in ("anonymous", "free", "pro", "dashboard"))
+
+
+def plan_fields(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "free", "enabled": "on", "topics_per_connection": 60, "connections_per_user": 2, "max_rate": "",
+        "commands_per_second": 10, "command_burst": 40, "data_types": ["quote", "trade"],
+    } | changes  # fmt: skip
+
+
+def test_a_plan_is_edited(operator: Client) -> None:
+    free = Plan.objects.get(name="free")
+    assert operator.post(f"/admin/realtime/plan/{free.pk}/change/", plan_fields()).status_code == 302
+    free.refresh_from_db()
+    assert (free.topics_per_connection, free.max_rate, free.data_types) == (60, None, ["quote", "trade"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("data_types", []), ("data_types", ["rumour"]), ("command_burst", 0), ("max_rate", 0)]
+)
+def test_a_plan_that_makes_no_sense_is_refused(operator: Client, field: str, value: Any) -> None:
+    free = Plan.objects.get(name="free")
+    assert field in complaints(operator.post(f"/admin/realtime/plan/{free.pk}/change/", plan_fields(**{field: value})))
+
+
+def test_a_plan_in_use_is_not_deleted(operator: Client) -> None:
+    free = Plan.objects.get(name="free")
+    Account.objects.create(user=User.objects.create_user("ada"), plan=free)
+    operator.post(f"/admin/realtime/plan/{free.pk}/delete/", {"post": "yes"})
+    assert Plan.objects.filter(name="free").exists()
+
+
+def test_a_key_is_shown_without_its_hash_and_cannot_be_added(operator: Client) -> None:
+    row, _ = create_key(User.objects.create_user("ada"), "notebook")
+    for page in ("/admin/realtime/apikey/", f"/admin/realtime/apikey/{row.pk}/change/"):
+        answer = operator.get(page)
+        assert row.prefix in shown(answer)
+        assert row.hash not in answer.content.decode()
+    assert operator.get("/admin/realtime/apikey/add/").status_code == 403
+
+
+def test_keys_are_revoked(operator: Client) -> None:
+    row, _ = create_key(User.objects.create_user("ada"))
+    answer = operator.post("/admin/realtime/apikey/", {"action": "revoke", "_selected_action": [row.pk]}, follow=True)
+    assert "1 revoked" in shown(answer)
+    assert ApiKey.objects.get().revoked_at is not None
+
+
+def test_lists_cost_a_bounded_number_of_queries(operator: Client, django_assert_max_num_queries: Any) -> None:
+    for n in range(30):
+        user = User.objects.create_user(f"user{n}")
+        Account.objects.create(user=user, plan=Plan.objects.get(name="free"))
+        create_key(user)
+    for page in ("realtime/plan", "realtime/account", "realtime/apikey"):
+        with django_assert_max_num_queries(12):
+            operator.get(f"/admin/{page}/")
