@@ -1,7 +1,7 @@
 """An ordinary Channels consumer on Tickwire's channel layer: it joins the group of a topic and gets the ticks as messages.
 
-Nothing of Tickwire's transport is used here. This costs what Channels costs, a task and a queue per socket, and is right for a few
-connections that need something special; `/ws/v1/market` is right for everybody else. Mount it in a project's routing:
+Nothing of Tickwire's transport is used here. This costs what Channels costs, a task and a queue per socket, and is right for a
+few connections that need something special; `/ws/v1/market` is right for everybody else. Mount it in a project's routing:
 
     path("ws/plain/<str:topic>", PlainConsumer.as_asgi())
 """
@@ -24,7 +24,7 @@ class PlainConsumer(AsyncWebsocketConsumer):
         await self.channel_layer.group_add(self.group, self.channel_name)
         await self.accept()
 
-    async def disconnect(self, code: int) -> None:
+    async def disconnect(self, code: int) -> None:  # noqa: ARG002
         """Leave the group."""
         await self.channel_layer.group_discard(self.group, self.channel_name)
 

@@ -73,7 +73,8 @@ class _Entry:
     lagging: bool = False
 
 
-def _key(symbol: str) -> str:
+def state_key(symbol: str) -> str:
+    """Where the store keeps a symbol's bars."""
     return f"bars:{symbol}"
 
 
@@ -172,7 +173,7 @@ class Barbook:
         entry = self._entries[symbol]
         if "kline" in self._derive:
             batch.klines += [kline for kline in klines if (symbol, kline.interval) not in self.own]
-        batch.states[symbol] = State(_key(symbol), entry.version, entry.bars.dump())
+        batch.states[symbol] = State(state_key(symbol), entry.version, entry.bars.dump())
 
     def _publish(self, symbols: Collection[str], derive: Callable[[], Batch]) -> Steps[Batch | None]:
         """Derive and publish; None when other writers of these symbols were quicker every time."""
@@ -198,7 +199,7 @@ class Barbook:
         return None
 
     def _read(self, symbols: Collection[str]) -> Steps[None]:
-        states: list[State] = yield Load([_key(symbol) for symbol in symbols])
+        states: list[State] = yield Load([state_key(symbol) for symbol in symbols])
         for symbol, state in zip(symbols, states, strict=True):
             value, lagging = state.value, False
             if entry := self._entries.get(symbol):

@@ -246,8 +246,7 @@ class _Lane:
     def settle(self, clock_us: int) -> list[_Bar]:
         """What to publish now, oldest first: bars that changed and bars that are over."""
         due = []
-        for at in range(self._from, len(self.bars)):
-            bar = self.bars[at]
+        for bar in self.bars[self._from :]:
             over = bar.close_time <= clock_us
             if bar.open_time in self._touched or (over and not bar.closed):
                 bar.revision += bar.closed
@@ -373,7 +372,7 @@ class Bars:
         """
         if watermark_us < self.next_close_us:
             return []
-        return self._settle(max(self._clock_us, watermark_us))
+        return self._settle(watermark_us)
 
     def _settle(self, clock_us: int) -> list[Kline]:
         self._clock_us = clock_us

@@ -51,9 +51,14 @@ class Asked(NamedTuple):
 
     @classmethod
     def read(cls, note: str, now: int, interval_us: int) -> Self:
-        """Of a note; a feed that was never asked is due, and an interval behind."""
+        """Of a note. A feed that was never asked is due, and an interval behind.
+
+        So is one whose note lies too far ahead: its interval was shortened, or the clock was set back.
+        """
         due, _, since = note.partition(" ")
-        return cls(int(due), int(since)) if note else cls(now, now - interval_us)
+        if not note or int(due) > now + interval_us:
+            return cls(now, min(int(since or now), now - interval_us))
+        return cls(int(due), int(since))
 
     def next(self, now: int, interval_us: int, *, good: bool) -> str:
         """The note after a poll; a failed one leaves its stretch of time to the next."""
@@ -78,7 +83,7 @@ class Polling:
         self,
         store: Store,
         read_roster: Callable[[], Sequence[Entry]] = roster.polled,
-        make: Callable[[Entry], Feed] = roster.make_feed,
+        make: Callable[[Entry, Store], Feed] = roster.make_feed,
         known: Instruments | None = None,
     ) -> None:
         """Take the parts.
@@ -108,12 +113,12 @@ class Polling:
             StoreUnavailable: Redis did not answer.
         """
         self._refresh()
-        now, names = now_us(), list(self._running)
-        notes = self._leases.notes(names) if names else []
+        now, running = now_us(), list(self._running.values())
+        notes = self._leases.notes([each.entry.name for each in running]) if running else []
         return [
-            Due(name, running.feed.interval_s)
-            for (name, running), note in zip(self._running.items(), notes, strict=True)
-            if Asked.read(note, now, running.interval_us).due_us <= now
+            Due(each.entry.name, each.feed.interval_s)
+            for each, note in zip(running, notes, strict=True)
+            if Asked.read(note, now, each.interval_us).due_us <= now
         ]
 
     def poll(self, name: str) -> int | None:
@@ -148,11 +153,11 @@ class Polling:
         except StoreUnavailable:
             raise
         except Exception as error:  # whatever a feed does, the others go on
-            running.outage.failed(error, foreseen=isinstance(error, (MarketDataError, OSError)))
-            self._note(running.entry, failure=str(error) or type(error).__name__)
+            running.outage.failed(error, foreseen=isinstance(error, (MarketDataError, OSError, DatabaseError)))
+            self._note(running, failure=str(error) or type(error).__name__)
             return None
         running.outage.over()
-        self._note(running.entry, batch, done)
+        self._note(running, batch, done)
         return done.accepted
 
     def _publish(self, kind: str, batch: Batch, now: int) -> Accepted:
@@ -165,23 +170,22 @@ class Polling:
         ingest.advance(now)
         return done
 
-    def _note(self, entry: Entry, batch: Batch = (), done: Accepted | None = None, failure: str = "") -> None:
-        last = feed_status(self._store, entry.name) or FeedStatus(name=entry.name, kind=entry.kind, polled=True)
-        pause_us = round(1e6 * (self._running[entry.name].feed.interval_s))
-        note_status(
-            self._store,
-            replace(
-                last,
-                kind=entry.kind,
-                connected=done is not None,
-                last_event_us=max((tick.ts for tick in batch), default=last.last_event_us),
-                ticks=last.ticks + (done.accepted if done else 0),
-                rejected=last.rejected + (len(done.rejected) if done else 0),
-                failures=last.failures + bool(failure),
-                last_error=failure or last.last_error,
-                good_until_us=now_us() + max(FRESH_US, 3 * pause_us),
-            ),
+    def _note(self, running: _Running, batch: Batch = (), done: Accepted | None = None, failure: str = "") -> None:
+        """Add to what was noted, which may be another worker's; the lease makes that safe."""
+        name, kind = running.entry.name, running.entry.kind
+        last = feed_status(self._store, name) or FeedStatus(name=name, kind=kind, polled=True)
+        status = replace(
+            last,
+            kind=kind,
+            connected=done is not None,
+            last_event_us=max((tick.ts for tick in batch), default=last.last_event_us),
+            ticks=last.ticks + (done.accepted if done else 0),
+            rejected=last.rejected + (len(done.rejected) if done else 0),
+            failures=last.failures + bool(failure),
+            last_error=failure or last.last_error,
+            good_until_us=now_us() + max(FRESH_US, 3 * running.interval_us),
         )
+        note_status(self._store, status)
 
     def _refresh(self) -> None:
         """Follow the roster; at most every `ROSTER_AGE_S`, and not while the database is away."""
@@ -205,7 +209,7 @@ class Polling:
             return running
         outage = self._outages.setdefault(entry.name, Outage(f"feed {entry.name}", log))
         try:
-            feed = self._make(entry)
+            feed = self._make(entry, self._store)
         except FeedError as error:
             outage.failed(error)
             return None

@@ -9,9 +9,11 @@ from django.conf import settings
 
 from marketdata import feeds
 from marketdata.errors import BadFeedOptions
-from marketdata.feeds import Feed, FeedSettings
-from marketdata.instruments import list_instruments
+from marketdata.feeds import Feed, FeedSettings, FeedWithPast
+from marketdata.instruments import instruments, list_instruments
 from marketdata.models import Feed as Row
+from marketdata.priming import prime
+from marketdata.store import Store, now_us
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,18 @@ def streaming() -> list[Entry]:
     return _enabled([kind for kind in _kinds() if not feeds.is_polled(kind)])
 
 
-def make_feed(entry: Entry) -> Feed:
-    """Make an entry's feed and list its instruments.
+def make_feed(entry: Entry, store: Store) -> Feed:
+    """Make an entry's feed, list its instruments, and begin their bars where the feed knows the past.
 
     Raises:
         BadFeedOptions: the kind refuses its settings.
+        StoreUnavailable: Redis did not answer.
     """
     feed = feeds.make(entry.kind, entry.settings)
     list_instruments(feed.listings())
+    instruments().refresh()
+    if isinstance(feed, FeedWithPast):
+        prime(store, feed, feed.listings(), instruments(), now_us())
     return feed
 
 

@@ -20,7 +20,7 @@ from marketdata.instruments import instruments
 from marketdata.outage import Outage
 from marketdata.publisher import AsyncPublisher
 from marketdata.roster import Entry, ensure_feeds, make_feed, streaming
-from marketdata.store import AsyncStore, now_us
+from marketdata.store import AsyncStore, Store, now_us
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -184,19 +184,20 @@ class Supervisor:
 class Outlet:
     """Where the ticks of this process go: the store, and an ingest for each way of deriving."""
 
-    def __init__(self, store: AsyncStore) -> None:
+    def __init__(self, store: AsyncStore, blocking: Store) -> None:
         self._store = store
+        self._blocking = blocking  # for what happens in a thread
         self._ingests: dict[tuple[str, ...], Ingest] = {}
 
     async def connect(self, entry: Entry) -> tuple[StreamingFeed, Ingest]:
-        """Make a feed and list its instruments.
+        """Make a feed; see `make_feed`.
 
         Raises:
             FeedError: the kind refuses its settings.
+            StoreUnavailable: Redis did not answer.
         """
-        feed = await database_sync_to_async(make_feed)(entry)
+        feed = await database_sync_to_async(make_feed)(entry, self._blocking)
         assert isinstance(feed, StreamingFeed)
-        await instruments().arefresh()
         derive = feeds.derived(entry.kind)
         if derive not in self._ingests:
             self._ingests[derive] = Ingest(AsyncPublisher(self._store), instruments(), derive=derive)
@@ -225,15 +226,16 @@ class Outlet:
         for ingest in self._ingests.values():
             await ingest.stop()
         await self._store.close()
+        self._blocking.close()
 
 
-async def run(store: AsyncStore, stopping: asyncio.Event) -> None:
+async def run(stopping: asyncio.Event) -> None:
     """Run this installation's streaming feeds until `stopping` is set.
 
     Raises:
         BadFeedOptions: a setting names a kind that does not exist or does not run here.
     """
-    outlet = Outlet(store)
+    outlet = Outlet(AsyncStore.from_settings(), Store.from_settings())
     supervisor = Supervisor(database_sync_to_async(streaming), outlet.connect, outlet.note, outlet.advance)
     try:
         await _until_done("waiting for Redis", outlet.answers, stopping)

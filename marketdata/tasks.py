@@ -10,6 +10,7 @@ from functools import cache
 
 from celery import shared_task
 from django.db import DatabaseError
+from kombu.exceptions import OperationalError
 
 from marketdata.errors import MarketDataError
 from marketdata.outage import Outage
@@ -38,7 +39,7 @@ def _going_on() -> Iterator[None]:
     """What fails now may succeed at the next tick."""
     try:
         yield
-    except (MarketDataError, DatabaseError) as error:
+    except (MarketDataError, DatabaseError, OperationalError) as error:
         _outage.failed(error)
     else:
         _outage.over()

@@ -14,7 +14,7 @@ MOST_WAITING = 100  # messages; a queue that nobody empties would grow by a mill
 log = logging.getLogger(__name__)
 
 
-class Scheduler(beat.Scheduler):  # type: ignore[misc]  # celery ships no types
+class Scheduler(beat.Scheduler):
     """Celery's scheduler without a file: there is one entry, and it is due again in a moment."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

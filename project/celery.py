@@ -10,9 +10,9 @@ import logging
 import os
 from typing import Any
 
-import kombu
 from celery import Celery, signals
 from celery.app.amqp import AMQP
+from kombu.connection import Connection
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
@@ -23,15 +23,15 @@ _tick_s = _config.sources.poll_tick_s
 _RECONNECT_S = 1.0
 
 
-class _Connection(kombu.Connection):  # type: ignore[misc]  # kombu ships no types
+class _Connection(Connection):
     """A connection to the broker that comes back soon; kombu's own waits up to half a minute."""
 
     def ensure_connection(self, errback: Any = None, max_retries: int | None = None, **options: Any) -> Any:
         pauses = {"interval_start": _RECONNECT_S, "interval_step": _RECONNECT_S, "interval_max": 5 * _RECONNECT_S}
-        return super().ensure_connection(errback, max_retries, **(options | pauses))
+        return super().ensure_connection(errback, max_retries, **(options | pauses))  # type: ignore[no-untyped-call]
 
 
-class _Amqp(AMQP):  # type: ignore[misc]  # celery ships no types
+class _Amqp(AMQP):
     Connection = _Connection
 
 

@@ -32,16 +32,19 @@ class PlanAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot su
 
     form = PlanForm
     list_display = (
-        "name", "enabled", "topics_per_connection", "connections_per_user", "max_rate", "commands_per_second", "command_burst",
-        "types", "used_by",
+        "name", "enabled", "topics_per_connection", "connections_per_user", "max_rate", "commands", "types", "used_by",
     )  # fmt: skip
-    list_filter = ("enabled",)
     search_fields = ("name",)
+
+    @admin.display(description="commands per second (burst)")
+    def commands(self, plan: Plan) -> str:
+        """Rate and burst in one column."""
+        return f"{plan.commands_per_second:g} ({plan.command_burst})"
 
     @admin.display(description="data types")
     def types(self, plan: Plan) -> str:
         """Data types as a sentence."""
-        return ", ".join(plan.data_types)
+        return "all" if set(plan.data_types) == set(DataType) else ", ".join(plan.data_types)
 
     @admin.display(description="accounts", ordering="users")
     def used_by(self, plan: Any) -> int:

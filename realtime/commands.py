@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from marketdata.errors import StoreUnavailable, UnknownTopic, UnsupportedType
-from marketdata.store import now_us
+from marketdata.errors import MarketDataError, StoreUnavailable
+from marketdata.store import Stamped, now_us
 from marketdata.topics import Topic, parse
 from realtime import auth, protocol
 from realtime.codes import Code, CodedError
@@ -17,6 +17,7 @@ from realtime.limits import Limits
 from realtime.node import Node
 
 NO_LIMITS = Limits(0, 0, None, 1.0, 5, frozenset())  # of somebody who has yet to say who it is
+NEVER = Stamped("", 0, 0, b"null")  # of a topic that was never published to
 WITHOUT_PRINCIPAL = (protocol.Auth, protocol.Ping)
 
 
@@ -94,10 +95,8 @@ class Commands:
     def _check(self, name: str) -> Topic:
         try:
             topic = parse(name)
-        except UnknownTopic as error:
-            raise CodedError(Code.UNKNOWN_TOPIC, str(error)) from None
-        except UnsupportedType as error:
-            raise CodedError(Code.UNSUPPORTED_TYPE, str(error)) from None
+        except MarketDataError as error:
+            raise CodedError(Code(error.code), str(error)) from None
         if self.node.instruments.get(topic.symbol) is None:
             raise CodedError(Code.UNKNOWN_SYMBOL, f"there is no instrument {topic.symbol!r}")
         if (code := limits_of(self.connection).check_type(topic.type)) is not None:
@@ -167,11 +166,7 @@ class Commands:
             latest = await self.node.store.latest(list(good))
         except StoreUnavailable:
             raise CodedError(Code.FEED_UNAVAILABLE, "the store does not answer; try again", retry_after_ms=1000) from None
-        found = [
-            protocol.stamped(name, stamped.epoch, stamped.seq, stamped.body)
-            for name, stamped in zip(good, latest, strict=True)
-            if stamped is not None
-        ]
+        found = [protocol.stamped(name, *(stamped or NEVER)) for name, stamped in zip(good, latest, strict=True)]
         self._reply("snapshots", command, snapshots=found, rejected=protocol.rejected(refused))
 
     async def _history(self, command: protocol.History) -> None:

@@ -207,9 +207,9 @@ def evicted(topic: str, why: Eviction) -> bytes:
     return message("evicted", None, topic=topic, code=int(why), name=why.label)
 
 
-def stamped(topic: str, epoch: str, seq: int, body: bytes) -> dict[str, Any]:
-    """One element of a `snapshots` reply."""
-    return {"topic": topic, "epoch": epoch, "seq": seq, "data": msgspec.Raw(body)}
+def stamped(topic: str, epoch: str, seq: int, published_us: int, body: bytes) -> dict[str, Any]:  # noqa: ARG001
+    """One element of a `snapshots` reply. Of a topic that was never published to, `epoch` and `data` are null."""
+    return {"topic": topic, "epoch": epoch or None, "seq": seq, "data": msgspec.Raw(body)}
 
 
 def numbered(updates: Iterable[tuple[int, bytes]]) -> list[dict[str, Any]]:

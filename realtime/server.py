@@ -96,6 +96,11 @@ def listen(host: str, port: int, *, shared: bool) -> socket.socket:
     return sock
 
 
+def announce(host: str, port: int) -> None:
+    """Say on standard output where requests may be sent."""
+    print(f"serving on http://{host}:{port}", flush=True)  # noqa: T201
+
+
 def serve_one(sock: socket.socket, drain_s: float) -> None:
     """Serve from a bound socket in this process until SIGTERM or SIGINT."""
     sock.listen(BACKLOG)
@@ -128,6 +133,7 @@ def serve_many(host: str, port: int, workers: int, drain_s: float) -> int:
     """
     with listen(host, port, shared=True) as reserved:  # never listens: it only keeps the port ours between restarts
         port = reserved.getsockname()[1]
+        announce(host, port)
         command = [
             sys.executable, sys.argv[0], "serve", "--host", host, "--port", str(port), "--drain", str(drain_s), "--as-worker",
         ]  # fmt: skip

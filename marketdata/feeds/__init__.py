@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 from marketdata.errors import BadFeedOptions
-from marketdata.ticks import Tick
+from marketdata.ticks import Tick, Trade
 
 Batch = Sequence[Tick]
 
@@ -64,6 +64,14 @@ class PolledFeed(Protocol):
 
         Successive polls may run in different processes: `since_us`, the previous good poll's `now_us`, is kept by the caller.
         """
+
+
+@runtime_checkable
+class FeedWithPast(Protocol):
+    """A feed that can tell how the day went before anybody listened; see `marketdata.priming`."""
+
+    def past(self, symbol: str, start_us: int, now_us: int) -> Sequence[Trade]:
+        """Trades, perhaps few, that lead to the bars in progress at `now_us`, given when the day of the symbol began."""
 
 
 Feed = StreamingFeed | PolledFeed

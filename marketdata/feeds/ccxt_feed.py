@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
@@ -18,6 +19,8 @@ from marketdata.feeds.ccxt_exact import Digits, Exchange, exact
 from marketdata.feeds.options import Listings, corrected, read_options
 from marketdata.ticks import Depth, Quote, Tick, Trade, plain
 from marketdata.topics import SYMBOL
+
+log = logging.getLogger(__name__)
 
 LEVELS = 20
 TRADES_KEPT = 10_000  # by ccxt, until they are fetched; its own default of 1,000 is less than a burst
@@ -64,7 +67,7 @@ class CcxtFeed:
             raise BadFeedOptions(f"exchange: ccxt streams from no {self.options.exchange!r}")
         self._class = exact(getattr(self._ccxt, self.options.exchange), self._ccxt.BadResponse)
         self._markets = _markets(self.options.symbols, settings.symbols)
-        self._watches = _watches(self._class(), self.options.types)
+        self._watches = _watches(self._connection(), self.options.types)
 
     def listings(self) -> list[Listing]:
         """The chosen markets. Decimals are a guess until the operator corrects them: exchanges tell only when asked."""
@@ -92,13 +95,14 @@ class CcxtFeed:
             await exchange.close()
 
     def _connection(self) -> Exchange:
-        options = {"defaultType": self.options.market_type, "tradesLimit": TRADES_KEPT}
-        exchange = self._class({"newUpdates": True, "urls": self.options.urls, "options": options})
-        if "types" in (fetched := exchange.options.get("fetchMarkets") or {}) and self.options.market_type == "spot":
+        chosen, config = self.options, self.options.config
+        if unknown := [name for name in config if not hasattr(self._class, name)]:
+            raise BadFeedOptions(f"config: ccxt has no setting {unknown[0]!r}")
+        options = {"defaultType": chosen.market_type, "tradesLimit": TRADES_KEPT}
+        exchange = self._class(self._class.deep_extend({"urls": chosen.urls, "options": options}, config))
+        fetched = exchange.options.get("fetchMarkets") or {}
+        if chosen.market_type == "spot" and "types" in fetched and "fetchMarkets" not in config.get("options", {}):
             fetched["types"] = ["spot"]  # else several megabytes of other markets
-        for name, value in self.options.config.items():
-            kept = getattr(exchange, name, None)
-            setattr(exchange, name, exchange.deep_extend(kept, value) if isinstance(kept, dict) else value)
         return exchange
 
     async def _check(self, exchange: Exchange) -> None:
@@ -166,7 +170,10 @@ Watch = Callable[[Exchange, str, str, CcxtOptions, Put], Coroutine[Any, Any, Non
 
 async def _watch_trades(exchange: Exchange, symbol: str, market: str, _: CcxtOptions, put: Put) -> None:
     while True:
-        put([trade(symbol, found) for found in await exchange.watch_trades(market)])
+        fresh = await exchange.watch_trades(market)
+        if len(fresh) >= TRADES_KEPT:
+            log.warning("ccxt: %s: %d or more trades came at once; the oldest of them may be lost", symbol, TRADES_KEPT)
+        put([trade(symbol, found) for found in fresh])
 
 
 async def _watch_bids_asks(exchange: Exchange, symbol: str, market: str, _: CcxtOptions, put: Put) -> None:

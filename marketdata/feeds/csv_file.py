@@ -1,4 +1,4 @@
-"""CSV files of trades or bars, read into ticks by a declared mapping of their columns."""
+"""CSV files of trades or bars, read into ticks by a declared mapping of their columns (pure)."""
 
 from __future__ import annotations
 

@@ -147,8 +147,13 @@ class Market:
 
     def events(self, since_us: int, now_us: int) -> list[Tick]:
         """Everything that happens after `since_us` and not after `now_us`, in order."""
-        steps = range(since_us // self.profile.step_us - 1, now_us // self.profile.step_us + 1)
+        steps = self._steps(since_us, now_us)
         return [tick for step in steps for tick in self._step(step) if since_us < tick.ts <= now_us]
+
+    def trades(self, since_us: int, now_us: int) -> list[Trade]:
+        """The trades among `events`; cheaper than these."""
+        steps = self._steps(since_us, now_us)
+        return [trade for step in steps for trade in self._trades(step, self._touch(step)) if since_us < trade.ts <= now_us]
 
     def mid(self, t_us: int, finest_us: int = 0) -> float:
         """Price in price steps, not rounded; see `Path.at`."""
@@ -182,12 +187,15 @@ class Market:
         decimals = self.listing.size_decimals
         return f"{round(lots) * self.profile.lot / 10**decimals:.{decimals}f}"
 
+    def _steps(self, since_us: int, now_us: int) -> range:
+        return range(since_us // self.profile.step_us - 1, now_us // self.profile.step_us + 1)
+
     def _make_step(self, step: int) -> Sequence[Tick]:
         touch = self._touch(step)
         ticks: list[Tick] = [] if touch.same_as(self._touch(step - 1)) else [self._quote(touch)]
         if step % self.profile.depth_every == 0:
             ticks.append(self._depth(step, touch))
-        return ticks + self._trades(step, touch)
+        return [*ticks, *self._trades(step, touch)]
 
     def _make_mid(self, t_us: int, finest_us: int) -> float:
         return self._scale * math.exp(self._path.at(t_us, finest_us))
@@ -202,7 +210,8 @@ class Market:
 
     def _lots(self, side: str, price: int, step: int, rank: int) -> int:
         """Lots waiting at a price: log-normal, renewed from time to time, more of them behind the best; 0 where nobody waits."""
-        slot = (step + 7 * price) // (2 if rank == 0 else 5 + 3 * (price % 5))
+        stay = 2 if rank == 0 else 5 + 3 * (price % 5)  # steps
+        slot = (step + 7 * price) // stay
         share = self._sizes(_SIZES[side], price, slot >> 4)[slot & 15]
         if rank:
             if share > self.profile.density:
@@ -230,7 +239,7 @@ class Market:
                 levels.append((price, lots))
         return tuple([(self.price_text(price), self.size_text(lots)) for price, lots in levels])
 
-    def _trades(self, step: int, touch: Touch) -> list[Tick]:
+    def _trades(self, step: int, touch: Touch) -> list[Trade]:
         """Buyers take the ask, sellers hit the bid, and more of those come whose way the price is about to go."""
         numbers = self._dice.at(_FLOW, step)
         count = _poisson(self.profile.trades_per_s * self.profile.step_us / 1e6 * self.activity(touch.ts), numbers[0])

@@ -1,10 +1,6 @@
-"""The demo's feeds: twelve symbols and TEST that stream, two A-shares that are polled, all made by `marketdata.feeds.market`.
+"""The demo's feeds: eleven symbols and TEST that stream, two A-shares that are polled, all made by arithmetic.
 
-**TEST** is made so that an outsider can tell what must arrive. Every whole second n of the Unix epoch has one trade, one quote
-and one book, all with `ts` = n s and a price P = 100.00 + (n mod 100) × 0.01:
-- trade: id n, price P, size n mod 10 + 1, side `buy` where n is even, `sell` where it is odd;
-- quote: ask P and bid P − 0.01 where n is even, bid P and ask P + 0.01 where it is odd; bid_size 100, ask_size 200;
-- depth: five levels a side, one cent apart from the quote on, sizes 100, 200 … 500 of bids and 200, 400 … 1000 of asks.
+Its stocks trade around the clock, so that a visitor always sees movement; their day is that of UTC.
 """
 
 from __future__ import annotations
@@ -13,19 +9,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 import msgspec
 
 from marketdata.errors import BadFeedOptions
 from marketdata.feeds import Batch, FeedSettings, Listing, register
 from marketdata.feeds.market import Market, Profile
+from marketdata.feeds.metronome import Metronome
 from marketdata.feeds.options import read_options
-from marketdata.ticks import Depth, Quote, Side, Tick, Trade
+from marketdata.feeds.past import Source, day_trades
+from marketdata.ticks import Trade
 
 BATCH_US = 50_000
 CATCH_UP_US = 5_000_000  # after a pause longer than this the market goes on from now instead of being made up for
-SECOND_US = 1_000_000
 
 _stock = partial(Listing, kind="stock", currency="USD", price_decimals=2, size_decimals=0, simulated=True)
 _coin = partial(Listing, kind="crypto", venue="DEMO", currency="USDT", simulated=True)
@@ -59,54 +55,6 @@ POLLED = (
     ),
     _share_profile(_share("000001.SZ", "Ping An Bank", venue="SZSE"), 11.5, spread=1, trade_lots=12, touch_lots=900),
 )
-TEST = Listing("TEST", "Test instrument", "index", "DEMO", "USD", price_decimals=2, size_decimals=0, simulated=True)
-
-
-class Source(Protocol):
-    """Anything that can say what happened to one symbol in a stretch of time."""
-
-    listing: Listing
-
-    def events(self, since_us: int, now_us: int) -> list[Tick]:
-        """Everything after `since_us` and not after `now_us`, in order."""
-
-
-class Metronome:
-    """The instrument TEST; its formulas stand at the head of this file."""
-
-    listing = TEST
-
-    def events(self, since_us: int, now_us: int) -> list[Tick]:
-        """See `Source.events`."""
-        seconds = range(since_us // SECOND_US + 1, now_us // SECOND_US + 1)
-        return [tick for second in seconds for tick in self._second(second)]
-
-    @staticmethod
-    def cents(n: int) -> int:
-        """Price of the trade in second n, in cents."""
-        return 10_000 + n % 100
-
-    @staticmethod
-    def size(n: int) -> int:
-        """Size of the trade in second n."""
-        return n % 10 + 1
-
-    def _second(self, n: int) -> list[Tick]:
-        ts, price = n * SECOND_US, self.cents(n)
-        side: Side = "sell" if n % 2 else "buy"
-        bid = price if side == "sell" else price - 1
-        bids = tuple([(dollars(bid - level), str(100 * (level + 1))) for level in range(5)])
-        asks = tuple([(dollars(bid + 1 + level), str(200 * (level + 1))) for level in range(5)])
-        return [
-            Quote("TEST", ts, *bids[0], *asks[0]),
-            Depth("TEST", ts, bids, asks),
-            Trade("TEST", ts, str(n), dollars(price), str(self.size(n)), side),
-        ]
-
-
-def dollars(cents: int) -> str:
-    """Cents as a price."""
-    return f"{cents // 100}.{cents % 100:02d}"
 
 
 class _Demo:
@@ -121,6 +69,10 @@ class _Demo:
     def listings(self) -> Sequence[Listing]:
         """The instruments that this feed brings."""
         return [source.listing for source in self.sources]
+
+    def past(self, symbol: str, start_us: int, now_us: int) -> Sequence[Trade]:
+        """See `FeedWithPast.past`."""
+        return next(day_trades(source, start_us, now_us) for source in self.sources if source.listing.symbol == symbol)
 
     def events(self, since_us: int, now_us: int) -> Batch:
         """What happened to all symbols, by event time."""

@@ -5,68 +5,123 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Feed',
+            name="Feed",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=32, unique=True)),
-                ('kind', models.CharField(max_length=20)),
-                ('enabled', models.BooleanField(default=True)),
-                ('interval_ms', models.PositiveIntegerField(blank=True, help_text="Pause between polls; empty: the feed's own. Ignored by feeds that stream.", null=True, validators=[django.core.validators.MinValueValidator(50)])),
-                ('symbols', models.JSONField(blank=True, default=list, help_text='Only these, as ["AAPL"]; empty: all.')),
-                ('options', models.JSONField(blank=True, default=dict, help_text="The kind's own options; see docs/feeds.md.")),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.SlugField(max_length=32, unique=True)),
+                ("kind", models.CharField(max_length=20)),
+                ("enabled", models.BooleanField(default=True)),
+                (
+                    "interval_ms",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Pause between polls; empty: the feed's own. Ignored by feeds that stream.",
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(50)],
+                    ),
+                ),
+                ("symbols", models.JSONField(blank=True, default=list, help_text='Only these, as ["AAPL"]; empty: all.')),
+                ("options", models.JSONField(blank=True, default=dict, help_text="The kind's own options; see docs/feeds.md.")),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='Instrument',
+            name="Instrument",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('symbol', models.CharField(max_length=32, unique=True, validators=[django.core.validators.RegexValidator('^[A-Z0-9][A-Z0-9._-]{0,31}$')])),
-                ('name', models.CharField(blank=True, max_length=100)),
-                ('kind', models.CharField(choices=[('stock', 'Stock'), ('crypto', 'Crypto'), ('index', 'Index'), ('fund', 'Fund'), ('future', 'Future')], max_length=10)),
-                ('venue', models.CharField(blank=True, max_length=20)),
-                ('currency', models.CharField(default='USD', max_length=10)),
-                ('price_decimals', models.PositiveSmallIntegerField(default=2)),
-                ('size_decimals', models.PositiveSmallIntegerField(default=0)),
-                ('session', models.CharField(choices=[('always', 'around the clock'), ('us', 'New York, 09:30–16:00'), ('cn', 'Shanghai, 09:30–11:30 and 13:00–15:00')], default='always', max_length=10)),
-                ('simulated', models.BooleanField(default=False, help_text='Its values are made by a simulator, and every page says so.')),
-                ('active', models.BooleanField(default=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "symbol",
+                    models.CharField(
+                        max_length=32,
+                        unique=True,
+                        validators=[django.core.validators.RegexValidator("^[A-Z0-9][A-Z0-9._-]{0,31}$")],
+                    ),
+                ),
+                ("name", models.CharField(blank=True, max_length=100)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("stock", "Stock"),
+                            ("crypto", "Crypto"),
+                            ("index", "Index"),
+                            ("fund", "Fund"),
+                            ("future", "Future"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("venue", models.CharField(blank=True, max_length=20)),
+                ("currency", models.CharField(default="USD", max_length=10)),
+                ("price_decimals", models.PositiveSmallIntegerField(default=2)),
+                ("size_decimals", models.PositiveSmallIntegerField(default=0)),
+                (
+                    "session",
+                    models.CharField(
+                        choices=[
+                            ("always", "around the clock"),
+                            ("us", "New York, 09:30–16:00"),
+                            ("cn", "Shanghai, 09:30–11:30 and 13:00–15:00"),
+                        ],
+                        default="always",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "simulated",
+                    models.BooleanField(default=False, help_text="Its values are made by a simulator, and every page says so."),
+                ),
+                ("active", models.BooleanField(default=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'ordering': ['symbol'],
+                "ordering": ["symbol"],
             },
         ),
         migrations.CreateModel(
-            name='Kline',
+            name="Kline",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('symbol', models.CharField(max_length=32)),
-                ('interval', models.CharField(choices=[('1m', '1m'), ('5m', '5m'), ('15m', '15m'), ('30m', '30m'), ('1h', '1h'), ('4h', '4h'), ('1d', '1d')], max_length=3)),
-                ('open_time', models.BigIntegerField(help_text='µs since the Unix epoch, UTC')),
-                ('open', models.CharField(max_length=50)),
-                ('high', models.CharField(max_length=50)),
-                ('low', models.CharField(max_length=50)),
-                ('close', models.CharField(max_length=50)),
-                ('volume', models.CharField(max_length=50)),
-                ('turnover', models.CharField(max_length=50)),
-                ('trades', models.PositiveIntegerField()),
-                ('revision', models.PositiveIntegerField(default=0)),
-                ('ts', models.BigIntegerField(help_text="event time of the bar's last change, µs")),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("symbol", models.CharField(max_length=32)),
+                (
+                    "interval",
+                    models.CharField(
+                        choices=[
+                            ("1m", "1m"),
+                            ("5m", "5m"),
+                            ("15m", "15m"),
+                            ("30m", "30m"),
+                            ("1h", "1h"),
+                            ("4h", "4h"),
+                            ("1d", "1d"),
+                        ],
+                        max_length=3,
+                    ),
+                ),
+                ("open_time", models.BigIntegerField(help_text="µs since the Unix epoch, UTC")),
+                ("open", models.CharField(max_length=50)),
+                ("high", models.CharField(max_length=50)),
+                ("low", models.CharField(max_length=50)),
+                ("close", models.CharField(max_length=50)),
+                ("volume", models.CharField(max_length=50)),
+                ("turnover", models.CharField(max_length=50)),
+                ("trades", models.PositiveIntegerField()),
+                ("revision", models.PositiveIntegerField(default=0)),
+                ("ts", models.BigIntegerField(help_text="event time of the bar's last change, µs")),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('symbol', 'interval', 'open_time'), name='one_kline_per_open_time')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("symbol", "interval", "open_time"), name="one_kline_per_open_time")
+                ],
             },
         ),
     ]

@@ -33,6 +33,7 @@ export class Chart {
   /** Whether the series hold what #candles holds, but for #changed. */
   #drawn = false;
   #changed = new Set();
+  #drawnUntil = 0;
   #exhausted = false;
   #loadingOlder = false;
   #hovered = null;
@@ -90,7 +91,7 @@ export class Chart {
     const bar = message.data;
     if (this.#drawn && (message.type === "snapshot" || this.#candles.skips(bar))) this.#load();
     const change = this.#candles.add(bar);
-    if (change === "ignored") return;
+    if (change === "ignored" || !this.#drawn) return;
     if (change === "inserted") this.#drawAll();
     else this.#changed.add(bar.open_time);
     paint(this, () => this.#draw());
@@ -139,6 +140,7 @@ export class Chart {
 
   #drawAll() {
     this.#drawn = true;
+    this.#drawnUntil = this.#candles.newest?.open_time ?? 0;
     this.#changed.clear();
     this.bars.setData(this.#candles.bars.map(candle));
     this.volume.setData(this.#candles.bars.map((bar) => this.#column(bar)));
@@ -148,12 +150,13 @@ export class Chart {
 
   /** Draw the bars that changed since. */
   #draw() {
-    if (!this.#drawn) return; // history comes first
+    if (!this.#drawn) return; // another symbol is shown by now, and its history comes first
     for (const openTime of [...this.#changed].sort((one, other) => one - other)) {
       const bar = this.#candles.at(openTime);
-      const old = bar !== this.#candles.newest;
+      const old = openTime < this.#drawnUntil;
       this.bars.update(candle(bar), old);
       this.volume.update(this.#column(bar), old);
+      this.#drawnUntil = Math.max(openTime, this.#drawnUntil);
     }
     this.#changed.clear();
     this.#describe();

@@ -15,6 +15,7 @@ export class Watchlist {
   constructor(panel, instruments, client, choose) {
     this.panel = panel;
     for (const instrument of instruments) this.#rows.set(instrument.symbol, row(panel, instrument));
+    this.#markSimulated(instruments);
     const list = panel.querySelector("[role=listbox]");
     this.#stop = roving(list, "[role=option]");
     const pick = (event) => choose(event.target.closest("[role=option]")?.dataset.symbol);
@@ -39,6 +40,13 @@ export class Watchlist {
   /** @param topics a Set of topics without fresh data */
   markStale(topics) {
     for (const [symbol, { element }] of this.#rows) element.classList.toggle("stale", topics.has(`ticker.${symbol}`));
+  }
+
+  /** Said once where it is true of all, else at each. */
+  #markSimulated(instruments) {
+    const all = instruments.every(({ simulated }) => simulated);
+    this.panel.querySelector("[data-part=all-simulated]").hidden = !all;
+    for (const { element, instrument } of this.#rows.values()) element.classList.toggle("simulated", instrument.simulated && !all);
   }
 
   #heard({ type, topic, data, ...rest }) {

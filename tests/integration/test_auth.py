@@ -20,11 +20,11 @@ from realtime.auth import (
     PAGE_COOKIE,
     Credentials,
     Unauthorized,
-    resolve,
     forget_principals,
     grant_page_pass,
     identify,
     identify_token,
+    resolve,
 )
 from realtime.keys import create_key, revoke
 from realtime.limits import forget_plans, named

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from marketdata.errors import BadFeedOptions, FeedError
-from marketdata.feeds import FeedSettings, make
+from marketdata.feeds import FeedSettings, ccxt_feed, make
 from marketdata.feeds.ccxt_exact import Digits, exact
 from marketdata.feeds.ccxt_feed import CcxtFeed, quotes, trade
 from marketdata.ticks import Depth, Quote, Tick, Trade
@@ -129,6 +129,14 @@ async def test_trades_equal_the_recorded_ones_one_by_one() -> None:
         found = await first(len(truth.trades), taken(feed(venue, "BTC/USDT", types=["trade"]), venue))
     assert [of_trade(tick) for tick in found] == truth.trades
     assert len(found) > 9000
+
+
+@recorded
+async def test_trades_that_may_be_lost_are_announced(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(ccxt_feed, "TRADES_KEPT", 5)
+    async with serving(files("BTCUSDT", DAYS[0])) as venue:
+        await first(5, taken(feed(venue, "BTC/USDT", types=["trade"]), venue))
+    assert "5 or more trades came at once" in caplog.text
 
 
 @recorded
@@ -313,6 +321,11 @@ def test_the_row_of_the_feed_chooses_among_the_markets_or_names_them() -> None:
         ({"exchange": "binance", "symbols": ["BTC/USDT"], "types": ["news"]}, "types: "),
         ({"exchange": "binance", "symbols": ["BTC/USDT"], "depth_limit": 5}, "depth_limit: "),
         ({"exchange": "binance", "symbols": ["BTC/USDT"], "market": "spot"}, "market: no such option"),
+        (
+            {"exchange": "binance", "symbols": ["BTC/USDT"], "config": {"httpProxi": "x"}},
+            "config: ccxt has no setting 'httpProxi'",
+        ),
+        ({"exchange": "bitstamp", "symbols": ["BTC/USD"]}, "types: bitstamp streams no quote"),
     ],
 )
 def test_a_bad_option_is_refused_by_name(options: dict[str, Any], wrong: str) -> None:

@@ -61,12 +61,15 @@ def test_edits_of_an_operator_stay():
 
 def test_the_past_is_that_of_the_operators_seed():
     load()
-    first = Kline.objects.filter(symbol="BTC-USDT", interval="1d").values_list("close", flat=True)
+    before = closes("BTC-USDT")
     Kline.objects.all().delete()
     Feed.objects.filter(name="demo").update(options={"seed": 8})
-    before = list(first)
     load()
-    assert list(first) != before
+    assert closes("BTC-USDT") != before
+
+
+def closes(symbol: str) -> list[str]:
+    return list(Kline.objects.filter(symbol=symbol).order_by("id").values_list("close", flat=True))
 
 
 def test_options_that_the_demo_refuses_are_named():

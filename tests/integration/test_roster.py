@@ -10,6 +10,7 @@ from marketdata.errors import BadFeedOptions
 from marketdata.feeds import FeedSettings
 from marketdata.models import Feed, Instrument
 from marketdata.roster import Entry, ensure_feeds, make_feed, polled, streaming
+from marketdata.store import MemoryStore
 
 pytestmark = pytest.mark.django_db
 
@@ -63,7 +64,7 @@ def test_an_entry_carries_what_the_operator_chose():
     Feed.objects.filter(name="demo-cn").update(interval_ms=250, symbols=["600519.SH"], options={"seed": 5})
     entry = polled()[0]
     assert entry == Entry("demo-cn", "demo-cn", FeedSettings(("600519.SH",), 0.25, {"seed": 5}))
-    feed = make_feed(entry)
+    feed = make_feed(entry, MemoryStore())
     assert feed.interval_s == 0.25
     assert list(Instrument.objects.values_list("symbol", flat=True)) == ["600519.SH"]
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
+import os
 
 import pytest
 
-from marketdata.topics import Interval
 from tests.integration.processes import Copy, migrate, until
 
 WORKER = ("worker", "--pool", "threads", "--concurrency", "4", "--loglevel", "INFO", "--without-gossip", "--without-mingle")
@@ -18,6 +17,16 @@ def migrated(tmp_path_factory):
     return migrate(tmp_path_factory.mktemp("migrated"))
 
 
+@pytest.fixture(scope="module")
+def one(tmp_path_factory, migrated, redis_url):
+    """One worker and one beat."""
+    copy = Copy(tmp_path_factory.mktemp("one"), migrated, redis_url, f"celery{os.getpid()}")
+    copy.celery(*WORKER)
+    copy.celery("beat")
+    yield copy
+    copy.close()
+
+
 @pytest.fixture
 def copy(tmp_path, migrated, redis_url, prefix):
     copy = Copy(tmp_path, migrated, redis_url, prefix)
@@ -25,37 +34,38 @@ def copy(tmp_path, migrated, redis_url, prefix):
     copy.close()
 
 
-def trade_ids(copy, symbol) -> list[int]:
-    return [int(json.loads(update.body)["id"]) for update in copy.store.history(f"trade.{symbol}").updates]
+def test_a_shares_come_by_way_of_celery(one):
+    for topic in ("quote", "trade", "depth", "kline.1m", "ticker"):
+        until(lambda topic=topic: one.seq(f"{topic}.600519.SH"))
 
 
-def test_a_shares_and_tickers_come_by_way_of_celery(copy):
-    worker, beat = copy.celery(*WORKER), copy.celery("beat")
-    until(lambda: copy.seq("quote.600519.SH") and copy.seq("depth.000001.SZ") and copy.seq("kline.1m.000001.SZ"))
-    until(lambda: copy.seq("ticker.000001.SZ") >= 3)
-    ticker, day = (json.loads(copy.latest(f"{topic}.000001.SZ").body) for topic in ("ticker", f"kline.{Interval.D1}"))
-    assert ticker["open"] == day["open"]
-    assert {name: status.polled for name, status in copy.statuses().items()} == {"demo-cn": True, "demo-tickers": True}
-    for run in (beat, worker):
-        run.process.send_signal(signal.SIGTERM)
-    assert [run.end() for run in (beat, worker)] == [0, 0]
-    assert "Traceback" not in worker.output + beat.output
+def test_a_ticker_agrees_with_the_day_bar(one):
+    ticker, day = (until(lambda topic=topic: one.latest(f"{topic}.000001.SZ")) for topic in ("ticker", "kline.1d"))
+    assert json.loads(ticker.body)["open"] == json.loads(day.body)["open"]
 
 
-def test_two_workers_and_two_beats_publish_each_trade_once(copy):
-    for _ in range(2):
-        copy.celery(*WORKER)
-        copy.celery("beat")
-    until(lambda: copy.seq("trade.000001.SZ") + copy.seq("trade.600519.SH") > 40, 60)
+def test_polled_feeds_say_what_they_do(one):
+    statuses = until(lambda: len(found := one.statuses()) == 2 and found)
+    assert {name: (status.polled, status.connected, status.failures) for name, status in statuses.items()} == {
+        "demo-cn": (True, True, 0),
+        "demo-tickers": (True, True, 0),
+    }
+
+
+def test_keys_in_redis_begin_with_the_prefix(one):
+    until(lambda: one.seq("quote.600519.SH"))
+    keys = [key.decode() for key in one.store.client.keys("*kombu*")]
+    assert keys
+    assert all(":celery:_kombu" in key for key in keys)
+
+
+def test_two_workers_and_two_beats_publish_each_trade_once_and_stop_when_told_to(copy):
+    runs = [copy.celery(*WORKER), copy.celery(*WORKER), copy.celery("beat"), copy.celery("beat")]
+    until(lambda: copy.seq("trade.000001.SZ") + copy.seq("trade.600519.SH") > 30, 60)
     for symbol in ("000001.SZ", "600519.SH"):
-        ids = trade_ids(copy, symbol)
+        ids = [int(json.loads(update.body)["id"]) for update in copy.store.history(f"trade.{symbol}").updates]
         assert ids == sorted(set(ids))
-
-
-def test_keys_in_redis_begin_with_the_prefix(copy, prefix):
-    copy.celery(*WORKER)
-    copy.celery("beat")
-    before = set(copy.store.client.keys("*"))
-    until(lambda: copy.seq("quote.600519.SH"))
-    strays = [key for key in set(copy.store.client.keys("*")) - before if not key.startswith(prefix.encode())]
-    assert strays == []
+    for run in runs:
+        run.process.terminate()
+    assert [run.end() for run in runs] == [0, 0, 0, 0]
+    assert not [run.output for run in runs if "Traceback" in run.output]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any
 
 import pytest
 import websockets
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from marketdata.store import Layout, Store, Update
 
@@ -153,11 +155,13 @@ def run_server(
     server = Tickwire(folder, redis_url, prefix, command, port, **settings)
     server.manage("migrate", "-v0")
     server.manage("shell", "-v0", "-c", PLANT.format(symbols=SYMBOLS))
-    server.start()
-    yield server
-    if server.process is not None and server.process.poll() is None:
-        server.stop()
-    server.store.close()
+    try:
+        server.start()
+        yield server
+    finally:
+        if server.process is not None and server.process.poll() is None:
+            server.stop()
+        server.store.close()
 
 
 SERVE = ["manage.py", "serve", "--port", "{port}", "--drain", "1"]
@@ -188,3 +192,24 @@ def free_port() -> int:
 def own_tickwire(redis_url: str, prefix: str, tmp_path: Path) -> Iterator[Tickwire]:
     """A server of this test alone, which may stop it."""
     yield from run_server(tmp_path, redis_url, prefix, SERVE)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page of 1600 × 900; a script error in it fails the test."""
+    page = browser.new_page(viewport={"width": 1600, "height": 900}, timezone_id="Asia/Tokyo", color_scheme="dark")
+    page.set_default_timeout(15_000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert errors == []

@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests.system.conftest import SERVE, SYMBOLS, Tickwire, run_server
 
 MINUTE = 60_000_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1600, "height": 900}, timezone_id="Asia/Tokyo", color_scheme="dark")
-    page.set_default_timeout(15_000)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    page.close()
-    assert errors == []
 
 
 def opened(page: Page, server: Tickwire, path: str = "/") -> Page:
@@ -129,23 +107,43 @@ def test_quick_switching_never_mixes_symbols(page: Page, tickwire: Tickwire) -> 
 
 
 def test_history_and_live_bars_join_without_hole_or_duplicate(page: Page, tickwire: Tickwire) -> None:
-    topic, bars, now = "kline.1m.600519.SH", page.locator("#chart .canvas"), now_us() // MINUTE * MINUTE
+    bars, now = page.locator("#chart .canvas"), now_us() // MINUTE * MINUTE
 
-    def publish(minute: int, close: str, **fields: Any) -> None:
-        tickwire.publish(topic, kline("600519.SH", now + minute * MINUTE, close, **fields))
+    def publish(*steps: tuple[int, str, int | None]) -> None:
+        """Bars of (minute from now, close, revision, or None while open), at once."""
+        bodies = [
+            kline("600519.SH", now + minute * MINUTE, close, closed=revision is not None, revision=revision or 0)
+            for minute, close, revision in steps
+        ]
+        tickwire.publish("kline.1m.600519.SH", *bodies)
 
-    for minute in (-3, -2, -1):
-        publish(minute, "20", closed=True)
-    publish(0, "21", closed=False)
+    publish((-3, "20", 0), (-2, "20", 0), (-1, "20", 0), (0, "21", None))
     opened(page, tickwire, "/#600519.SH/1m")
     expect(bars).to_have_attribute("aria-label", "Candles of 600519.SH, 1m each: 4 bars")
-    publish(0, "22", closed=True)
-    publish(1, "23", closed=False)
-    expect(page.locator("[data-bar=close]")).to_have_text("23.00")
-    publish(0, "24", closed=True, revision=1)
-    publish(1, "25", closed=False)
-    expect(page.locator("[data-bar=close]")).to_have_text("25.00")
-    expect(bars).to_have_attribute("aria-label", "Candles of 600519.SH, 1m each: 5 bars")
+    for steps, close, count in (
+        ([(0, "22", 0), (1, "23", None)], "23.00", 5),
+        ([(0, "24", 1), (1, "25", None)], "25.00", 5),
+        ([(1, "26", 0), (2, "27", 0), (3, "28", 0), (4, "29", None)], "29.00", 8),
+    ):
+        publish(*steps)
+        expect(page.locator("[data-bar=close]")).to_have_text(close)
+        expect(bars).to_have_attribute("aria-label", f"Candles of 600519.SH, 1m each: {count} bars")
+
+
+def test_bars_that_came_while_nothing_was_painted_are_drawn_together(page: Page, tickwire: Tickwire) -> None:
+    """As in a tab in the background."""
+    now = now_us() // MINUTE * MINUTE
+    tickwire.publish("kline.1m.BTC-USDT", kline("BTC-USDT", now, "21", closed=False))
+    opened(page, tickwire, "/#BTC-USDT/1m")
+    expect(page.locator("[data-bar=close]")).to_have_text("21.00")
+    page.evaluate("() => { real = requestAnimationFrame; held = []; requestAnimationFrame = (paint) => held.push(paint); }")
+    closed = [kline("BTC-USDT", now + minute * MINUTE, "22", closed=True) for minute in (0, 1, 2)]
+    tickwire.publish("kline.1m.BTC-USDT", *closed)
+    tickwire.publish("ticker.BTC-USDT", ticker("BTC-USDT", "22"))
+    expect(page).to_have_title(re.compile("^22.00"))
+    page.evaluate("() => { requestAnimationFrame = real; held.forEach((paint) => paint(performance.now())); }")
+    expect(page.locator("#chart .canvas")).to_have_attribute("aria-label", "Candles of BTC-USDT, 1m each: 3 bars")
+    expect(page.locator("[data-bar=close]")).to_have_text("22.00")
 
 
 def test_a_server_restart_mends_itself(page: Page, own_tickwire: Tickwire) -> None:

@@ -103,12 +103,13 @@ async def test_list_update_unsubscribe(tickwire: Tickwire) -> None:
 async def test_snapshot_and_history_read_what_was_published(tickwire: Tickwire) -> None:
     seqs = tickwire.publish("trade.MSFT", {"n": 1}, {"n": 2}, {"n": 3})
     async with tickwire.dial() as client:
-        snapshots = await client.ask("snapshot", topics=["trade.MSFT", "depth.MSFT"])
+        snapshots = await client.ask("snapshot", topics=["trade.MSFT", "depth.MSFT", "ticker.MSFT"])
         history = await client.ask("history", topic="trade.MSFT", from_seq=seqs[0], to_seq=seqs[1])
         newest = await client.ask("history", topic="trade.MSFT", limit=1)
         wrong = await client.ask("history", topic="trade.MSFT", from_seq=5, to_seq=2)
     assert (snapshots["snapshots"][0]["seq"], snapshots["snapshots"][0]["data"]) == (seqs[2], {"n": 3})
     assert snapshots["rejected"][0]["code"] == 125
+    assert snapshots["snapshots"][1] == {"topic": "ticker.MSFT", "epoch": None, "seq": 0, "data": None}
     assert history["updates"] == [{"seq": seqs[0], "data": {"n": 1}}, {"seq": seqs[1], "data": {"n": 2}}]
     assert [update["data"] for update in newest["updates"]] == [{"n": 3}]
     assert wrong["code"] == 107

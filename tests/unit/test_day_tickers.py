@@ -6,7 +6,7 @@ import pytest
 
 from marketdata.feeds import PolledFeed
 from marketdata.feeds.day_tickers import DayTickers
-from marketdata.feeds.simulated import TEST
+from marketdata.feeds.metronome import TEST
 from tests.unit.demo_parts import day_bar
 
 SINCE_US = 5

@@ -201,7 +201,9 @@ def test_endless_conflicts_publish_the_trades_without_bars(house: House, caplog:
     assert house.ingest.accept([trade(3)]).accepted == 1
     assert (house.ingest.book.underived, len(house.published("trade")), len(house.minute())) == (2, 3, 1)
     assert len([record for record in caplog.records if "without them" in record.message]) == 1
+    caplog.set_level(logging.INFO)
     house.ingest.accept([trade(4)])
+    assert "deriving bars: works again" in caplog.text
     assert house.minute()[-1].trades == 2
 
 
@@ -221,6 +223,21 @@ def test_a_batch_refused_by_a_store_that_is_away_may_be_given_again(house: House
     with pytest.raises(StoreUnavailable):
         house.ingest.accept([trade(2)])
     house.store.away = False
+    assert house.ingest.accept([trade(2)]).accepted == 1
+    assert house.minute()[-1].trades == 2
+
+
+def test_a_store_that_goes_away_after_a_conflict_leaves_no_trace(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.ingest.accept([trade(1)])
+    house.store.rivalry = 1
+
+    def gone(_: object) -> None:
+        raise StoreUnavailable("Redis: gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.ingest._publisher, "load", gone)
+        with pytest.raises(StoreUnavailable):
+            house.ingest.accept([trade(2)])
     assert house.ingest.accept([trade(2)]).accepted == 1
     assert house.minute()[-1].trades == 2
 

@@ -114,6 +114,21 @@ def test_of_too_many_bars_the_oldest_are_dropped_and_counted(database: Database)
     assert (database.writes, writer.dropped) == ([[at(2), at(3), at(4)]], 2)
 
 
+def test_what_comes_during_a_write_that_fails_is_newer_and_counts_towards_the_bound(database: Database) -> None:
+    writer = BarWriter(lambda _: interrupted(), retry_s=0, most=3)
+
+    def interrupted() -> None:
+        writer.put([at(1, revision=1), at(2), at(3)])
+        raise OperationalError("gone")
+
+    writer.put([at(0), at(1)])
+    writer.flush()
+    assert (writer.pending, writer.dropped) == (3, 1)
+    writer._save = database.save
+    writer.flush()
+    assert database.writes == [[at(1, revision=1), at(2), at(3)]]
+
+
 async def test_a_running_writer_writes_by_itself_and_batches(database: Database) -> None:
     writer = BarWriter(database.save, pause_s=0.05)
     await writer.start()

@@ -10,7 +10,8 @@ import pytest
 from marketdata.errors import BadFeedOptions
 from marketdata.feeds import FeedSettings, PolledFeed, StreamingFeed, make
 from marketdata.feeds.market import Market
-from marketdata.feeds.simulated import BATCH_US, STREAMED, Metronome, sources
+from marketdata.feeds.metronome import Metronome
+from marketdata.feeds.simulated import BATCH_US, STREAMED, sources
 from marketdata.ticks import Depth, Quote, Trade, body, from_body
 
 NOW_US = 1_795_386_560_000_000

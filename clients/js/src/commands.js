@@ -3,7 +3,7 @@
 import { TickwireError } from "./errors.js";
 
 /**
- * @typedef {import("./messages.d.ts").Message} Message
+ * @typedef {import("./messages.js").Message} Message
  * @typedef {(reply: any) => void} Replied
  */
 

@@ -37,7 +37,7 @@ export class TickwireError extends Error {
 
   /**
    * The error that a reply of the server stands for.
-   * @param {import("./messages.d.ts").Message} reply
+   * @param {import("./messages.js").Message} reply
    */
   static from(reply) {
     const { name = "internal", message = "", code = 100, temporary = isTemporary(code), retry_after_ms = null } = reply;

@@ -3,9 +3,9 @@
 import { call } from "./emitter.js";
 
 /**
- * @typedef {import("./messages.d.ts").TopicMessage} TopicMessage
- * @typedef {import("./messages.d.ts").Accepted} Accepted
- * @typedef {import("./messages.d.ts").Rejected} Rejected
+ * @typedef {import("./messages.js").TopicMessage} TopicMessage
+ * @typedef {import("./messages.js").Accepted} Accepted
+ * @typedef {import("./messages.js").Rejected} Rejected
  * @typedef {{accepted: Accepted[], rejected: Rejected[]}} Answer
  */
 

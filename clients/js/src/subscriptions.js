@@ -22,9 +22,9 @@ const ASK_AGAIN_MS = 5_000;
 const COME_BACK = 2500;
 
 /**
- * @typedef {import("./messages.d.ts").TopicMessage} TopicMessage
- * @typedef {import("./messages.d.ts").Accepted} Accepted
- * @typedef {import("./messages.d.ts").Rejected} Rejected
+ * @typedef {import("./messages.js").TopicMessage} TopicMessage
+ * @typedef {import("./messages.js").Accepted} Accepted
+ * @typedef {import("./messages.js").Rejected} Rejected
  */
 
 export class Subscriptions {
@@ -244,7 +244,7 @@ export class Subscriptions {
 
   /**
    * @param {Topic} topic
-   * @param {import("./messages.d.ts").Evicted} message
+   * @param {import("./messages.js").Evicted} message
    */
   #evicted(topic, message) {
     topic.state = message.code >= COME_BACK ? "idle" : "refused";

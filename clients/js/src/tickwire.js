@@ -12,9 +12,9 @@ const PROTOCOL = "tickwire.v1.json";
 const CLOSED = () => new TickwireError("closed", "The client was closed.");
 
 /**
- * @typedef {import("./messages.d.ts").Message} Message
- * @typedef {import("./messages.d.ts").Welcome} Welcome
- * @typedef {import("./messages.d.ts").TopicMessage} TopicMessage
+ * @typedef {import("./messages.js").Message} Message
+ * @typedef {import("./messages.js").Welcome} Welcome
+ * @typedef {import("./messages.js").TopicMessage} TopicMessage
  * @typedef {import("./connection.js").State} State
  *
  * @typedef {object} Options
@@ -33,12 +33,12 @@ const CLOSED = () => new TickwireError("closed", "The client was closed.");
  * @property {Welcome} open the connection is live; its welcome
  * @property {import("./connection.js").Closed} close
  * @property {Welcome} welcome the server greeted; authentication may follow
- * @property {import("./messages.d.ts").Snapshot} snapshot
- * @property {import("./messages.d.ts").Update} update
- * @property {import("./messages.d.ts").Gap} gap
- * @property {import("./messages.d.ts").Evicted} evicted
- * @property {import("./messages.d.ts").Heartbeat} heartbeat
- * @property {import("./messages.d.ts").Notice} notice
+ * @property {import("./messages.js").Snapshot} snapshot
+ * @property {import("./messages.js").Update} update
+ * @property {import("./messages.js").Gap} gap
+ * @property {import("./messages.js").Evicted} evicted
+ * @property {import("./messages.js").Heartbeat} heartbeat
+ * @property {import("./messages.js").Notice} notice
  * @property {TickwireError} error what no command of the application can report
  */
 
@@ -289,7 +289,7 @@ export class Tickwire extends Emitter {
     this.#connection.expectFrames((2 * seconds + 5) * 1000);
   }
 
-  /** @param {import("./messages.d.ts").Notice} notice */
+  /** @param {import("./messages.js").Notice} notice */
   #noticed(notice) {
     if (notice.retry_after_ms !== undefined) this.#connection.holdOff(notice.retry_after_ms);
     if (notice.kind === "token_expiring") this.#authenticate().catch((error) => this.#report(error));

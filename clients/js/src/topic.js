@@ -7,8 +7,8 @@
  */
 
 /**
- * @typedef {import("./messages.d.ts").TopicMessage} TopicMessage
- * @typedef {import("./messages.d.ts").Gap} Gap
+ * @typedef {import("./messages.js").TopicMessage} TopicMessage
+ * @typedef {import("./messages.js").Gap} Gap
  * @typedef {import("./subscription.js").Subscription} Subscription
  */
 
@@ -23,7 +23,7 @@ export class Topic {
   rate = null;
   /** @type {number | null} */
   askedRate = null;
-  /** @type {import("./messages.d.ts").Delivery} */
+  /** @type {import("./messages.js").Delivery} */
   delivery = "latest";
   /** @type {string | null} */
   epoch = null;
@@ -75,7 +75,7 @@ export class Topic {
 
   /**
    * The server took the subscription.
-   * @param {import("./messages.d.ts").Accepted} accepted
+   * @param {import("./messages.js").Accepted} accepted
    * @param {boolean} snapshotFollows
    * @returns {TopicMessage[]} what the followers must hear
    */
@@ -101,7 +101,7 @@ export class Topic {
     return this.#update(message);
   }
 
-  /** @param {import("./messages.d.ts").Snapshot} message */
+  /** @param {import("./messages.js").Snapshot} message */
   #snapshot(message) {
     const gap = this.#jump(message.epoch, message.seq, "unannounced");
     this.#move(message.epoch, message.seq);
@@ -109,7 +109,7 @@ export class Topic {
     return [...gap, message];
   }
 
-  /** @param {import("./messages.d.ts").Update} message */
+  /** @param {import("./messages.js").Update} message */
   #update(message) {
     if (message.seq <= this.seq) return [];
     const gap = this.#jump(this.epoch, message.seq, "unannounced");

@@ -11,7 +11,6 @@ from django.core.management.base import BaseCommand, CommandError
 
 from marketdata import supervisor
 from marketdata.errors import BadFeedOptions
-from marketdata.store import AsyncStore
 
 
 class Command(BaseCommand):
@@ -30,4 +29,4 @@ async def _run() -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    await supervisor.run(AsyncStore.from_settings(), stopping)
+    await supervisor.run(stopping)

@@ -12,7 +12,8 @@ from marketdata import bars, demo
 from marketdata.errors import FeedError
 from marketdata.feeds import FeedSettings
 from marketdata.feeds.market import GENESIS_US
-from marketdata.feeds.simulated import Source, sources
+from marketdata.feeds.past import Source, past_bar
+from marketdata.feeds.simulated import sources
 from marketdata.instruments import list_instruments
 from marketdata.models import Feed, Kline
 from marketdata.roster import ensure_feeds
@@ -51,7 +52,7 @@ def _add_simulated_bars(chosen: list[Source], now: int) -> int:
     for source in chosen:
         symbol = source.listing.symbol
         made = [
-            demo.past_bar(source, interval, open_time)
+            past_bar(source, interval, open_time)
             for interval in Interval
             for open_time in _missing(symbol, interval, demo.past_opens(symbol, interval, now))
         ]

@@ -35,5 +35,5 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"cannot listen on {host} port {port}: {error.strerror}") from None
         if not as_worker:
-            print(f"serving on http://{host}:{sock.getsockname()[1]}", flush=True)
+            server.announce(host, sock.getsockname()[1])
         server.serve_one(sock, drain)

@@ -1,0 +1,58 @@
+"""The README's examples, run as they stand."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.system.conftest import ROOT, Tickwire
+
+QUOTE = {"symbol": "AAPL", "ts": 1, "bid": "228.31", "bid_size": "2", "ask": "228.33", "ask_size": "1"}
+
+
+def block(language: str, server: Tickwire) -> str:
+    """The README's code block in that language, with the test server's address."""
+    found = re.search(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert found is not None
+    return found[1].replace("127.0.0.1:8000", f"127.0.0.1:{server.port}").replace("BTC-USDT", "AAPL")
+
+
+@pytest.fixture
+def moving(tickwire: Tickwire) -> Iterator[Tickwire]:
+    """A server on which something is published all the time."""
+    stop = threading.Event()
+
+    def publish() -> None:
+        while not stop.is_set():
+            tickwire.publish("trade.AAPL", {"symbol": "AAPL", "price": "228.33"})
+            tickwire.publish("quote.AAPL", QUOTE)
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    yield tickwire
+    stop.set()
+    thread.join()
+
+
+def test_the_python_example_prints_updates(moving: Tickwire) -> None:
+    with subprocess.Popen([sys.executable, "-u", "-c", block("python", moving)], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        lines = [program.stdout.readline() for _ in range(3)]
+        program.terminate()
+    assert all(line.startswith("trade.AAPL") and "228.33" in line for line in lines)
+
+
+def test_the_browser_example_shows_the_quote(moving: Tickwire, page: Page) -> None:
+    script = re.search(r"<script type=\"module\">(.*)</script>", block("html", moving), re.DOTALL)
+    assert script is not None
+    page.goto(f"{moving.url}/health/live")
+    page.add_script_tag(content=script[1], type="module")
+    page.wait_for_function("document.body.textContent.includes('228.31 / 228.33')")
