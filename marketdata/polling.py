@@ -55,10 +55,10 @@ class Asked(NamedTuple):
 
         So is one whose note lies too far ahead: its interval was shortened, or the clock was set back.
         """
-        due, _, since = note.partition(" ")
-        if not note or int(due) > now + interval_us:
-            return cls(now, min(int(since or now), now - interval_us))
-        return cls(int(due), int(since))
+        due_us, since_us = map(int, note.split()) if note else (now, now - interval_us)
+        if due_us > now + interval_us:
+            due_us = now
+        return cls(due_us, since_us if since_us <= now else now - interval_us)
 
     def next(self, now: int, interval_us: int, *, good: bool) -> str:
         """The note after a poll; a failed one leaves its stretch of time to the next."""

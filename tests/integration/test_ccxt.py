@@ -174,7 +174,7 @@ async def test_all_types_of_two_markets_come_through_one_feed() -> None:
 
 @recorded
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT"])
 async def test_the_whole_recording_comes_through_unchanged(symbol: str) -> None:
     paths = files(symbol, *DAYS)
