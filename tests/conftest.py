@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 _home = tempfile.mkdtemp(prefix="tickwire-test-")
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
 os.environ["TICKWIRE_DATA_DIR"] = _home
 os.environ["TICKWIRE_REDIS_URL"] = f"unix://{_home}/redis.sock"
 
 import itertools
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -43,7 +45,6 @@ def redis_url() -> Iterator[str]:
     yield f"unix://{socket}"
     server.terminate()
     server.wait(10)
-    shutil.rmtree(_home, ignore_errors=True)
 
 
 @pytest.fixture

@@ -13,7 +13,16 @@ function flush() {
   frame = 0;
   const writes = [...due.values()];
   due.clear();
-  for (const write of writes) write();
+  for (const write of writes) attempt(write);
+}
+
+/** One panel's mistake does not stop the others. */
+function attempt(write) {
+  try {
+    write();
+  } catch (error) {
+    reportError(error);
+  }
 }
 
 /** Set an element's text, if it is another. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from channels.layers import channel_layers, get_channel_layer
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
@@ -12,6 +13,7 @@ from examples.plain_consumer import PlainConsumer
 from marketdata.store import AsyncStore, Layout, Update
 
 
+@pytest.mark.django_db  # an ordinary consumer closes old database connections with every message
 async def test_the_example_consumer_receives_ticks(redis_url: str, prefix: str) -> None:
     layers = {"default": {"BACKEND": "marketdata.layer.BusLayer", "CONFIG": {"url": redis_url, "prefix": prefix}}}
     with override_settings(CHANNEL_LAYERS=layers):

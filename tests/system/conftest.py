@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import websockets
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -94,7 +95,7 @@ class Tickwire:
             return 0, b""
 
     def publish(self, topic: str, *bodies: Any) -> list[int]:
-        return self.store.publish([Update(topic, json.dumps(body).encode()) for body in bodies])
+        return self.store.publish([Update(topic, msgspec.json.encode(body)) for body in bodies])
 
     @asynccontextmanager
     async def dial(self, query: str = "", **options: Any) -> AsyncIterator[Client]:

@@ -109,13 +109,6 @@ def test_a_taken_port_is_refused_before_anything_starts(first, tmp_path):
     assert "started" not in second.run.output
 
 
-def test_a_data_folder_in_use_is_refused_before_anything_starts(first):
-    second = Copy(first.folder)
-    assert second.run.end(60) != 0
-    assert f"TICKWIRE_DATA_DIR: {first.folder}: another copy" in second.run.output
-    assert "started" not in second.run.output
-
-
 def test_a_killed_redis_comes_back_and_the_service_with_it(first):
     with redis.Redis(unix_socket_path=str(first.folder / "redis.sock")) as client:
         os.kill(client.info("server")["process_id"], signal.SIGKILL)
