@@ -168,14 +168,15 @@ def run_server(
 SERVE = ["manage.py", "serve", "--port", "{port}", "--drain", "1"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _shared(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tickwire]:
-    yield from run_server(tmp_path_factory.mktemp("shared"), redis_url, f"sys{os.getpid()}", SERVE)
+    folder = tmp_path_factory.mktemp("shared")
+    yield from run_server(folder, redis_url, f"{folder.name}-{os.getpid()}", SERVE)
 
 
 @pytest.fixture
 def tickwire(_shared: Tickwire) -> Tickwire:
-    """The shipped server, `manage.py serve`; one for all tests that leave it running."""
+    """The shipped server, `manage.py serve`; one for all tests of a file that leave it running."""
     if _shared.process is None or _shared.process.poll() is not None:
         _shared.start()
     return _shared
