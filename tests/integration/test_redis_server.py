@@ -69,9 +69,10 @@ def test_celery_reaches_it_by_the_same_path(client, config):
         assert broker.default_channel.client.ping()
 
 
-def test_what_was_written_survives_a_kill(client, config, server):
+def test_what_was_written_survives_a_stop(client, config, server):
     client.set("kept", "1")
-    server.close()
+    server.process.terminate()
+    server.process.wait(10)
     again = serve(config)
     try:
         answers(client)
