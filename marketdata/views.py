@@ -168,7 +168,7 @@ class SnapshotsView(_View):
     @describe("snapshots", "Latest values", Snapshots, openapi.snapshots("quote.AAPL", openapi.QUOTE), query=TopicsQuery)
     def get(self, request: Request) -> HttpResponseBase:
         """Those that may be read are answered though others are refused."""
-        names = _asked(TopicsQuery, request)["topics"]
+        names = _bounded(_asked(TopicsQuery, request)["topics"])
         return _conditional(request, _snapshots(names, reader_of(request)))
 
 
@@ -179,7 +179,8 @@ class _OfTypeView(_View):
 
     def of_symbols(self, request: Request) -> HttpResponseBase:
         """Of the symbols asked for, or of all."""
-        symbols = _asked(SymbolsQuery, request).get("symbols") or [instrument.symbol for instrument in _all_listed()]
+        asked = _bounded(_asked(SymbolsQuery, request).get("symbols") or [])
+        symbols = asked or [instrument.symbol for instrument in _all_listed()]
         return _conditional(request, _snapshots([f"{self.data_type}.{symbol}" for symbol in symbols], reader_of(request)))
 
     def of_symbol(self, request: Request, symbol: str) -> HttpResponseBase:
@@ -243,9 +244,13 @@ class DepthView(_OfTypeView):
         return self.of_symbol(request, symbol)
 
 
-def _snapshots(names: Sequence[str], reader: Reader) -> Snapshots:
+def _bounded(names: Sequence[str]) -> Sequence[str]:
     if len(names) > MOST_TOPICS:
         raise TooMany(f"at most {MOST_TOPICS} at once, not {len(names)}")
+    return names
+
+
+def _snapshots(names: Sequence[str], reader: Reader) -> Snapshots:
     found: dict[Topic, Instrument] = {}
     refused = []
     for name in names:

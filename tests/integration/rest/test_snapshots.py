@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from marketdata import models
 from marketdata.instruments import Instrument, instruments
 from marketdata.store import Stamped, Store, now_us
 from marketdata.ticks import Tick, body
@@ -110,6 +111,14 @@ def test_quotes_of_named_symbols(client: Client, publish: Publish) -> None:
     answer = client.get("/api/v1/quotes/?symbols=BTC-USDT,NOPE").json()
     assert [found["topic"] for found in answer["snapshots"]] == ["quote.BTC-USDT"]
     assert [(item["topic"], item["code"]) for item in answer["rejected"]] == [("quote.NOPE", 120)]
+
+
+def test_quotes_of_all_symbols_may_be_more_than_can_be_named(client: Client, store: Store) -> None:
+    models.Instrument.objects.bulk_create(models.Instrument(symbol=f"S{n}", kind="stock") for n in range(250))
+    instruments().refresh()
+    assert len(client.get("/api/v1/quotes/").json()["snapshots"]) >= 250
+    named = ",".join(f"S{n}" for n in range(201))
+    assert client.get("/api/v1/quotes/", {"symbols": named}).json()["error"]["code"] == 106
 
 
 def test_tickers_of_all_symbols(client: Client) -> None:
