@@ -11,6 +11,7 @@ NPM   := npm ci --no-audit --no-fund --loglevel=error
 hash   = $(shell cat $(1) | sha256sum | cut -c1-16)
 FOR_RUN  := $(VENV)/.run-$(call hash,requirements.txt)
 FOR_TEST := $(VENV)/.test-$(call hash,requirements.txt requirements-ccxt.txt requirements-dev.txt)
+FOR_BENCH := $(VENV)/.bench-$(call hash,requirements.txt requirements-bench.txt)
 FOR_PAGE := node_modules/.page-$(call hash,package-lock.json)
 FOR_JS   := clients/js/node_modules/.test-$(call hash,clients/js/package-lock.json)
 
@@ -25,7 +26,7 @@ FITS := import pip; $(NEW_ENOUGH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types docs clean install install-dev .run .test .venv .redis .chromium
+.PHONY: help run test lint types bench docs clean install install-dev .run .test .venv .redis .chromium
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +45,11 @@ lint: install-dev ## style, formatting and import contracts
 
 types: install-dev ## mypy, strict
 	$(PY) -m mypy
+
+bench: install ## measure the data path on a quiet machine, some eight minutes (ROWS="P1 P5" for some of it)
+	@test -e $(FOR_BENCH) || { $(PIP) -r requirements-bench.txt && touch $(FOR_BENCH); }
+	@test -e benchmarks/peers/node_modules || { cd benchmarks/peers && $(NPM); }
+	$(PY) -m benchmarks $(ROWS)
 
 docs: install ## write the table of settings into docs/configuration.md
 	@$(PY) manage.py settings --document docs/configuration.md

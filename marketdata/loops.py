@@ -30,7 +30,9 @@ class PerLoop(Generic[T]):
     async def here(self) -> T:
         """The running loop's thing. Several who ask at once wait for the one that is being made."""
         loop = asyncio.get_running_loop()
-        if loop not in self._things:
+        if (known := self._things.get(loop)) is not None and known.done():
+            return known.result()
+        if known is None:
             made = self._things[loop] = loop.create_future()
             try:
                 made.set_result(await self._make())

@@ -1,0 +1,1 @@
+"""What is asked, a row a file; each has a goal, a method, and `run`."""
