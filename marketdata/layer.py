@@ -27,6 +27,7 @@ from channels.layers import BaseChannelLayer
 from marketdata.errors import StoreUnavailable
 from marketdata.link import Link, Message, connect
 from marketdata.loops import PerLoop
+from marketdata.topics import redis_channel
 
 logger = logging.getLogger(__name__)
 
@@ -321,7 +322,7 @@ class BusLayer(BaseChannelLayer):
 
     def redis_channel(self, group: str) -> bytes:
         """Redis channel of a group."""
-        return f"{self.prefix}__group__{group}".encode()
+        return redis_channel(self.prefix, group).encode()
 
     async def _make(self) -> LoopLayer:
         return LoopLayer(self)

@@ -29,7 +29,7 @@ from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
 from marketdata.errors import Conflict, StoreUnavailable
-from marketdata.topics import GROUP_PREFIX, DataType
+from marketdata.topics import GROUP_PREFIX, DataType, redis_channel
 
 SCRIPT = (Path(__file__).parent / "publish.lua").read_text()
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -107,8 +107,8 @@ class Layout:
 
     @property
     def channels(self) -> str:
-        """What the Redis channel of each topic's group begins with, as channels_redis spells it."""
-        return f"{self.prefix}__group__{GROUP_PREFIX}"
+        """What the Redis channel of each topic's group begins with."""
+        return redis_channel(self.prefix, GROUP_PREFIX)
 
     def state(self, key: str) -> str:
         """Key of a writer's state."""

@@ -17,6 +17,11 @@ SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,31}")
 GROUP_PREFIX = "md."
 
 
+def redis_channel(prefix: str, group: str) -> str:
+    """The Redis channel of a group, as channels_redis spells it; `prefix` is the installation's."""
+    return f"{prefix}__group__{group}"
+
+
 class DataType(StrEnum):
     """What a topic carries."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from marketdata.errors import StoreUnavailable
 from marketdata.layer import pack
+from marketdata.topics import redis_channel
 
 if TYPE_CHECKING:
     from realtime.node import Node
@@ -28,7 +29,7 @@ class Canary:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.channel = f"{node.hub.layout.prefix}__group__tw.canary.{node.name}".encode()
+        self.channel = redis_channel(node.hub.layout.prefix, f"tw.canary.{node.name}").encode()
         self.back_at: float | None = None
         self.latency_s = 0.0
         self._sent_at = 0.0

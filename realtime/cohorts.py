@@ -7,7 +7,6 @@ and pays for an outbox of its own until that is drained.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from marketdata.topics import Delivery, Topic
@@ -139,7 +138,7 @@ class Cohort:
         sent: updates that were given to the members since the cohort exists.
     """
 
-    __slots__ = ("conflated", "count", "due", "encoding", "fast", "paces", "sent", "slow")
+    __slots__ = ("count", "due", "encoding", "fast", "paces", "sent", "slow")
 
     def __init__(self, encoding: Encoding, paces: dict[str, Pace]) -> None:
         self.encoding = encoding
@@ -149,7 +148,6 @@ class Cohort:
         self.due: list[bytes] = []
         self.count = 0
         self.sent = 0
-        self.conflated = 0
 
     def __len__(self) -> int:
         return len(self.fast) + len(self.slow)
@@ -175,20 +173,15 @@ class Cohorts:
                 pace.entry.idle_since = None
         return cohort
 
-    def drop_if_empty(self, cohort: Cohort, now: float) -> Iterable[Entry]:
-        """Forget a cohort without members. Returns the topics that nobody follows any more."""
+    def drop_if_empty(self, cohort: Cohort, now: float) -> None:
+        """Forget a cohort without members; topics that nobody follows any more are idle from now on."""
         if len(cohort):
-            return ()
+            return
         del self._known[cohort.encoding, frozenset(cohort.paces.values())]
-        return [pace.entry for pace in cohort.paces.values() if self._leave(pace, cohort, now)]
-
-    @staticmethod
-    def _leave(pace: Pace, cohort: Cohort, now: float) -> bool:
-        pace.cohorts.discard(cohort)
-        entry = pace.entry
-        if not pace.cohorts:
-            entry.paces.pop(pace.rate, None)
-        if entry.paces:
-            return False
-        entry.idle_since = now
-        return True
+        for pace in cohort.paces.values():
+            pace.cohorts.discard(cohort)
+            entry = pace.entry
+            if not pace.cohorts:
+                entry.paces.pop(pace.rate, None)
+            if not entry.paces:
+                entry.idle_since = now

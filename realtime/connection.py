@@ -31,14 +31,11 @@ class Sink(Protocol):
     def write(self, payload: bytes | list[bytes]) -> bool:
         """Hand over what `Encoding.join` made. False: the connection is closed."""
 
-    def buffered(self) -> int:
-        """Bytes (or messages) that the socket has not taken yet."""
-
     def close(self, code: int, reason: str) -> None:
         """Say goodbye; the socket is freed soon even if the peer does not read."""
 
-    def abort(self) -> None:
-        """Free the socket now."""
+    def release(self) -> None:
+        """The socket is gone: end what still works for it."""
 
 
 class Connection:
@@ -46,7 +43,6 @@ class Connection:
 
     __slots__ = (
         "address",
-        "agent",
         "beat_at",
         "beats",
         "closing",
@@ -74,7 +70,6 @@ class Connection:
         self.encoding = encoding
         self.opened_us = opened_us
         self.address = ""
-        self.agent = ""
         self.cohort: Cohort | None = None
         self.outbox: Outbox | None = None
         self.max_rate: float | None = None

@@ -49,6 +49,7 @@ class MarketConsumer(AsyncConsumer):
         finally:
             if self.connection is not None:
                 self.node.hub.detach(self.connection)
+                self.connection.sink.release()
                 self.deadline.cancel()
 
     async def dispatch(self, message: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 Wire = Literal["json", "msgpack"]
-TEXT, BINARY, CLOSE = 0x1, 0x2, 0x8
+TEXT, BINARY = 0x1, 0x2
 RSV1 = 0x40
 WINDOW_BITS = 12  # what is negotiated with every client, see realtime/server.py
 DEFLATE_FROM_BYTES = 256  # shorter payloads hardly shrink

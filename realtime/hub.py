@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 from marketdata.errors import StoreUnavailable
 from marketdata.layer import Bus
 from marketdata.store import AsyncStore, Layout, Stamped, now_us, read_message
-from marketdata.topics import Topic
+from marketdata.topics import Topic, redis_channel
 from realtime import protocol
-from realtime.codes import Close, Eviction
+from realtime.codes import Eviction
 from realtime.cohorts import Cohort, Cohorts, Entry, Pace
 from realtime.connection import Connection
 from realtime.frames import Encoding
 from realtime.outbox import Item, Outbox
-from realtime.repairs import Repairs
+from realtime.repairs import READ_AT_ONCE, Repairs
 
 if TYPE_CHECKING:
     from realtime.auth import Principal
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CLOSED = b'"closed":true'
-READ_AT_ONCE = 200  # topics in one round trip to the store
 
 
 class Hub:
@@ -153,7 +152,7 @@ class Hub:
         if not topics:
             return
         done = self._loop.create_future()
-        entries = [Entry(topic, f"{self.layout.prefix}__group__{topic.group}".encode()) for topic in topics]
+        entries = [Entry(topic, redis_channel(self.layout.prefix, topic.group).encode()) for topic in topics]
         for entry in entries:
             entry.idle_since = self._loop.time()
             self.entries[entry.name] = entry
@@ -427,8 +426,3 @@ class Hub:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._flush_at is not None:
             self._flush_at.cancel()
-
-    def close_all(self, code: Close, notice: bytes) -> None:
-        """Close every connection, for tests and for a last resort."""
-        for connection in list(self.connections.values()):
-            connection.close(code, notice)

@@ -66,17 +66,12 @@ class FrameSink:
         protocol.transport.write(payload)  # type: ignore[arg-type]  # a framed encoding makes bytes
         return True
 
-    def buffered(self) -> int:
-        """Bytes that the kernel has not taken yet."""
-        return self._protocol.transport.get_write_buffer_size()
-
     def close(self, code: int, reason: str) -> None:
         """Send a close frame; a peer that does not answer is cut off after two seconds."""
         self._protocol.close_soon(code, reason)
 
-    def abort(self) -> None:
-        """Free the socket now, with whatever it still had to send."""
-        self._protocol.transport.abort()
+    def release(self) -> None:
+        """Nothing works for this socket but uvicorn, which ends it."""
 
 
 class FramesProtocol(WebSocketsSansIOProtocol):
@@ -178,18 +173,14 @@ class SendSink:
                 self.on_pause()
         return True
 
-    def buffered(self) -> int:
-        """Messages that the server has not taken yet."""
-        return len(self._waiting)
-
     def close(self, code: int, reason: str) -> None:
         """Close behind what waits; a peer that does not read is left to the server's own time-out."""
         if self._closing is None:
             self._closing = (int(PLAIN_CODES.get(Close(code), code)), reason)
             self._arrived.set()
 
-    def abort(self) -> None:
-        """Stop writing now."""
+    def release(self) -> None:
+        """End the task, which would wait for messages for ever."""
         self._task.cancel()
 
     async def _run(self) -> None:

@@ -42,9 +42,6 @@ class ListSink:
             self.on_pause()
         return True
 
-    def buffered(self) -> int:
-        return 0
-
     def drain(self) -> None:
         self.full = False
         if self.on_resume is not None:
@@ -53,8 +50,8 @@ class ListSink:
     def close(self, code: int, reason: str) -> None:
         self.closed = (code, reason)
 
-    def abort(self) -> None:
-        self.closed = (1006, "")
+    def release(self) -> None:
+        pass
 
 
 class Desk:
