@@ -7,8 +7,9 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from marketdata import bars, demo
+from marketdata import bars, demo, store
 from marketdata.feeds.market import DAY_US, GENESIS_US
+from marketdata.management.commands import load_demo
 from marketdata.models import Feed, Instrument, Kline
 from marketdata.topics import Interval
 
@@ -23,6 +24,13 @@ def a_short_past(monkeypatch):
     monkeypatch.setattr(demo, "real_bars", lambda: real)
     opens = demo.past_opens
     monkeypatch.setattr(demo, "past_opens", lambda *place: opens(*place)[-3:])
+
+
+@pytest.fixture(autouse=True)
+def one_minute(monkeypatch):
+    """The clock stands: a minute that ends between two runs would bring new bars."""
+    now = store.now_us()
+    monkeypatch.setattr(load_demo, "now_us", lambda: now)
 
 
 def load() -> str:
