@@ -3,6 +3,9 @@
 It must not be the limit, so it parses nothing: it counts a marker in the raw bytes, and only on every n-th connection looks at
 the time stamps, of all updates there. The stamp of an update is the wall clock of its publisher, which runs on this machine; what
 the client takes to get round to a socket is part of the latency.
+
+Where all updates are equally long (`Greeting.even`), only the sampled connections are looked at. Of the others the kernel throws
+the bytes away and tells how many they were: exactly that many updates, or something else came or was lost.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from benchmarks.figures import percentile
 
@@ -47,11 +51,13 @@ class Greeting:
         request: the handshake.
         after: frames sent behind it, for the client of that number.
         ready: what the server then sends, and how often, before the client counts as live.
+        even: all updates are equally long, and nothing but updates is sent to a live connection.
     """
 
     request: bytes
     after: Callable[[int], bytes] = lambda _: b""
     ready: tuple[bytes, int] = (b"\r\n\r\n", 1)
+    even: bool = False
 
 
 @dataclass
@@ -78,29 +84,28 @@ class Window:
 class _Client:
     """One socket."""
 
-    __slots__ = ("carry", "live", "number", "sampled", "seen", "sock")
+    __slots__ = ("carry", "number", "sampled", "seen", "size", "sock", "updates")
 
     def __init__(self, number: int, sock: socket.socket) -> None:
         self.number = number
         self.sock = sock
         self.carry = b""
         self.seen = b""
-        self.live = False
         self.sampled = False
+        self.size = 0
+        self.updates = 0
 
 
 class Load:
     """Connections to one server.
 
     Attributes:
-        updates: all that arrived since the first connection.
         closed: connections that the server ended.
     """
 
     def __init__(self, port: int, greeting: Greeting) -> None:
         self.port = port
         self.greeting = greeting
-        self.updates = 0
         self.closed = 0
         self._clients: dict[int, _Client] = {}
         self._buffer = bytearray(READ_BYTES)
@@ -161,7 +166,6 @@ class Load:
         marker, times = self.greeting.ready
         if client.seen.count(marker) < times:
             return False
-        self.updates += client.seen.count(UPDATE)
         client.carry, client.seen = client.seen[1 - len(UPDATE) :], b""
         return True
 
@@ -172,19 +176,50 @@ class Load:
 
     # Reading
 
+    def mark(self) -> None:
+        """Count from here on; nothing is on its way now."""
+        for client in self._clients.values():
+            client.size = client.updates = 0
+
+    @property
+    def updates(self) -> int:
+        """What arrived on all connections since the mark."""
+        looked_at, length = self._looked_at()
+        return looked_at + sum(int(client.size / length) for client in self._skimmed())
+
+    @property
+    def unclear(self) -> int:
+        """Connections on which something came that is no whole number of updates."""
+        _, length = self._looked_at()
+        return sum(client.size % length != 0 for client in self._skimmed())
+
+    def _looked_at(self) -> tuple[int, Fraction]:
+        """Updates on the connections that are looked at, and the length of one."""
+        clients = [client for client in self._clients.values() if client.sampled or not self.greeting.even]
+        updates = sum(client.updates for client in clients)
+        return updates, Fraction(sum(client.size for client in clients) or 1, updates or 1)
+
+    def _skimmed(self) -> list[_Client]:
+        return [client for client in self._clients.values() if not client.sampled] if self.greeting.even else []
+
     def run(self, seconds: float) -> Window:
         """Read for a while."""
         window = self._window = Window()
+        before, size = self.updates, self._size()
         cpu, began = time.process_time(), time.perf_counter()
         ends = began + seconds
         while (left := ends - time.perf_counter()) > 0:
             self._poll(left)
         window.seconds = time.perf_counter() - began
         window.client_cpu_s = time.process_time() - cpu
+        window.updates, window.received_bytes = self.updates - before, self._size() - size
         return window
 
+    def _size(self) -> int:
+        return sum(client.size for client in self._clients.values())
+
     def run_until(self, updates: int, within_s: float) -> bool:
-        """Read until so many updates have arrived in all, or none is likely to come any more. Returns whether they have."""
+        """Read until so many updates have arrived since the mark, for a while at most. Returns whether they have."""
         ends = time.perf_counter() + within_s
         while self.updates < updates and time.perf_counter() < ends:
             self._poll(0.05)
@@ -195,27 +230,28 @@ class Load:
             self._read(self._clients[number])
 
     def _read(self, client: _Client) -> None:
-        buffer = self._buffer
+        skim = self.greeting.even and not client.sampled
         try:
-            size = client.sock.recv_into(self._view)
+            size = client.sock.recv_into(self._view, READ_BYTES, socket.MSG_TRUNC if skim else 0)
         except (BlockingIOError, ConnectionResetError):
             return
         if not size:
             self._lose(client)
             return
-        overlap = len(UPDATE) - 1
-        found = buffer.count(UPDATE, 0, size) + (client.carry + buffer[:overlap][:size]).count(UPDATE)
+        client.size += size
+        self._window.reads += 1
+        if not skim:
+            self._look(client, size)
+
+    def _look(self, client: _Client, size: int) -> None:
+        buffer, overlap = self._buffer, len(UPDATE) - 1
+        client.updates += buffer.count(UPDATE, 0, size) + (client.carry + buffer[:overlap][:size]).count(UPDATE)
         client.carry = (
             bytes(buffer[max(0, size - overlap) : size]) if size >= overlap else (client.carry + buffer[:size])[-overlap:]
         )
-        self.updates += found
-        window = self._window
-        window.updates += found
-        window.received_bytes += size
-        window.reads += 1
         if client.sampled:
             now = time.time_ns() // 1000
-            window.latencies_ms += [(now - int(stamp)) / 1000 for stamp in STAMP.findall(buffer, 0, size)]
+            self._window.latencies_ms += [(now - int(stamp)) / 1000 for stamp in STAMP.findall(buffer, 0, size)]
 
     def _lose(self, client: _Client) -> None:
         self.closed += 1

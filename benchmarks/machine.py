@@ -66,10 +66,10 @@ def _cpu_s(pid: int) -> float:
 
 
 def core_busy_s(core: int) -> float:
-    """Seconds that a core has been busy since the machine started, with whatever it was."""
+    """Seconds since the machine started that a core was busy, with whatever it was, or taken away by the host."""
     line = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{core} "))
-    user, nice, system, _idle, _waiting, *interrupts = map(int, line.split()[1:8])
-    return (user + nice + system + sum(interrupts)) / TICKS_PER_S
+    user, nice, system, _idle, _waiting, *interrupts_and_stolen = map(int, line.split()[1:9])
+    return (user + nice + system + sum(interrupts_and_stolen)) / TICKS_PER_S
 
 
 def resident_bytes(pid: int) -> int:

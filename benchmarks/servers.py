@@ -20,13 +20,14 @@ import redis
 
 from benchmarks import machine
 from benchmarks.load import Greeting, frame, handshake
-from benchmarks.source import body, topics
+from benchmarks.source import FIRST_SEQ, body, topics
 from marketdata.store import Layout, Store, Update
 from project.redis_server import binary
 
 ROOT = Path(__file__).parents[1]
 TOPICS = 1000
 PREFIX = "bench"
+QUIET = frame(b'{"op":"configure","heartbeat":60}')  # no heartbeat comes between the updates of a trial
 SETUP = """
 from django.contrib.auth.models import User
 from marketdata.models import Instrument
@@ -190,21 +191,30 @@ def tickwire(home: Path, bus: Path, *, settings: Mapping[str, str] | None = None
 
 
 def prime(bus: Path) -> None:
-    """Publish to every topic once, so that a subscriber gets a snapshot of each."""
-    store = Store(f"unix://{bus}", Layout(PREFIX))
+    """Publish to every topic once, so that a subscriber gets a snapshot of each, and count on from a number of seven digits."""
+    layout = Layout(PREFIX)
+    store = Store(f"unix://{bus}", layout)
     store.publish([Update(topic.decode(), body(topic)) for topic in topics(TOPICS)])
+    for topic in topics(TOPICS):
+        store.client.hset(layout.topics + topic.decode(), "s", FIRST_SEQ)
     store.close()
 
 
-def follow(key: str, choose: Callable[[int], Sequence[int]]) -> Greeting:
-    """Connect with an API key and subscribe to some trade topics each; live when the snapshots are there."""
+def follow(key: str, choose: Callable[[int], Sequence[int]], *, even: bool = True) -> Greeting:
+    """Connect with an API key and subscribe to some trade topics each; live when the snapshots are there.
+
+    Args:
+        key: of the server that is connected to.
+        choose: the topics of the client of that number.
+        even: no heartbeat shall come between the updates, so that they can be counted in bytes.
+    """
     request = handshake("/ws/v1/market", headers=[f"Authorization: Bearer {key}"])
 
     def subscribe(number: int) -> bytes:
         names = [f"trade.S{topic:04d}" for topic in choose(number)]
-        return frame(json.dumps({"op": "subscribe", "topics": names}).encode())
+        return QUIET * even + frame(json.dumps({"op": "subscribe", "topics": names}).encode())
 
-    return Greeting(request, subscribe, (b'"type":"snapshot"', len(choose(0))))
+    return Greeting(request, subscribe, (b'"type":"snapshot"', len(choose(0))), even)
 
 
 def key_of(greeting: Greeting) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 BODY = b'{"symbol":"%b","ts":%d,"id":"143631060071","price":"274.84","size":"8","side":"buy"}'
 MESSAGE = b'{"type":"update","topic":"%b","seq":%d,"data":%b}'
+FIRST_SEQ = 1_000_000  # behind it all seqs of a run have as many digits
 SLOW_PER_S = 1000  # up to this rate each update is published by itself, above it those of five milliseconds together
 BATCH_S = 0.005
 
@@ -139,10 +140,10 @@ def to_stream(family: int, address: str, hello: bytes, encode: Callable[[Topic, 
 
 
 class Counter:
-    """1, 2, 3 …"""
+    """Seqs, one after the other."""
 
     def __init__(self) -> None:
-        self._last = 0
+        self._last = FIRST_SEQ
 
     def __call__(self) -> int:
         self._last += 1

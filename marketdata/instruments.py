@@ -2,20 +2,24 @@
 
 Whoever serves many lookups (hub, ingest, a view) calls `refresh_if_older` or `arefresh_if_older` now and then; nothing here
 starts a thread or a timer of its own. An operator's edit acts once the owner has refreshed.
+
+The table is read only when its mark (how many rows, how many of them active, when the last was saved) has changed: a thread that
+reads thousands of rows every two seconds holds the interpreter, and every frame waits for it.
 """
 
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, time
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 import msgspec
 from channels.db import database_sync_to_async
 from django.core.exceptions import ValidationError
+from django.db.models import Count, Max, Q
 
 from marketdata import models
 from marketdata.errors import FeedError
@@ -29,6 +33,8 @@ class Session(NamedTuple):
     zone: ZoneInfo
     hours: tuple[tuple[time, time], ...]
 
+
+READ_ANYWAY_S = 60.0  # a change that leaves no mark, such as a bulk update of names, acts after so long
 
 SESSIONS: dict[str, Session | None] = {
     "always": None,
@@ -62,6 +68,26 @@ class Instrument(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
+class Mark(NamedTuple):
+    """What tells that the table has changed."""
+
+    rows: int
+    active: int
+    saved_at: datetime | None
+
+    @classmethod
+    def of(cls, instruments: Collection[Instrument]) -> Self:
+        """The mark of a table with these rows."""
+        saved_at = max((one.updated_at for one in instruments), default=None)
+        return cls(len(instruments), sum(one.active for one in instruments), saved_at)
+
+    @classmethod
+    def of_table(cls) -> Self:
+        """The table's mark now: one query."""
+        active = Count("pk", filter=Q(active=True))
+        return cls(**models.Instrument.objects.aggregate(rows=Count("pk"), active=active, saved_at=Max("updated_at")))
+
+
 class Instruments:
     """All instruments as of the last refresh; the first lookup makes the first refresh.
 
@@ -73,7 +99,8 @@ class Instruments:
         self.version = 0
         self._known: dict[str, Instrument] | None = None
         self._active: dict[str, Instrument] = {}
-        self._read_at = 0.0  # monotonic seconds
+        self._mark: Mark | None = None
+        self._read_at = self._looked_at = 0.0  # monotonic seconds
 
     def get(self, symbol: str) -> Instrument | None:
         """The active instrument of that symbol."""
@@ -94,19 +121,23 @@ class Instruments:
         return list(self._active.values())
 
     def refresh(self) -> None:
-        """Read the table: one query."""
-        rows = models.Instrument.objects.order_by("symbol").values_list(*Instrument.__struct_fields__)
-        self._take({row[0]: Instrument(*row) for row in rows})
+        """Look at the table's mark, and read the table if that has changed."""
+        due = self._known is None or clock.monotonic() - self._read_at > READ_ANYWAY_S
+        if due or self._mark != Mark.of_table():
+            self._read()
+        self._looked_at = clock.monotonic()
 
-    def _take(self, known: dict[str, Instrument]) -> None:
+    def _read(self) -> None:
+        rows = models.Instrument.objects.order_by("symbol").values_list(*Instrument.__struct_fields__)
+        known = {row[0]: Instrument(*row) for row in rows}
         if known != self._known:
             self._known = known
             self._active = {symbol: instrument for symbol, instrument in known.items() if instrument.active}
             self.version += 1
-        self._read_at = clock.monotonic()
+        self._mark, self._read_at = Mark.of(known.values()), clock.monotonic()
 
     async def arefresh(self) -> None:
-        """Read the table from asynchronous code."""
+        """Refresh from asynchronous code."""
         await database_sync_to_async(self.refresh)()
 
     @property
@@ -116,15 +147,15 @@ class Instruments:
 
     def is_older(self, seconds: float) -> bool:
         """Whether the last refresh was longer ago than that, or never was."""
-        return self._known is None or clock.monotonic() - self._read_at > seconds
+        return self._known is None or clock.monotonic() - self._looked_at > seconds
 
     def refresh_if_older(self, seconds: float) -> None:
-        """Read the table unless that was done within the last `seconds`."""
+        """Refresh unless that was done within the last `seconds`."""
         if self.is_older(seconds):
             self.refresh()
 
     async def arefresh_if_older(self, seconds: float) -> None:
-        """Read the table from asynchronous code unless that was done within the last `seconds`."""
+        """Refresh from asynchronous code unless that was done within the last `seconds`."""
         if self.is_older(seconds):
             await self.arefresh()
 

@@ -116,8 +116,10 @@ class Serving:
     drain_s: float = knob(
         "TICKWIRE_DRAIN_SECONDS", 20.0, "window over which a stopping process closes its sockets", unit="s", low=0
     )
-    flush_floor_ms: float = knob("TICKWIRE_FLUSH_FLOOR_MS", 1.0, "shortest pause between two flushes", unit="ms", low=0)
-    flush_ceiling_ms: float = knob("TICKWIRE_FLUSH_CEILING_MS", 50.0, "longest pause between two flushes", unit="ms", low=1)
+    flush_floor_ms: float = knob(
+        "TICKWIRE_FLUSH_FLOOR_MS", 0.0, "shortest pause between two flushes: saves CPU, costs latency", unit="ms", low=0
+    )
+    flush_ceiling_ms: float = knob("TICKWIRE_FLUSH_CEILING_MS", 20.0, "longest pause between two flushes", unit="ms", low=1)
     outbox_bytes: int = knob("TICKWIRE_OUTBOX_BYTES", 1 << 20, "most that one slow socket may be owed", unit="bytes", low=4096)
     outbox_updates: int = knob(
         "TICKWIRE_OUTBOX_UPDATES", 256, "most updates of one every topic that a slow socket may be owed", unit="updates", low=1
@@ -141,6 +143,13 @@ class Serving:
 
 
 @dataclass(frozen=True)
+class Tools:
+    """Commands that connect to a server as its clients do."""
+
+    api_key: str = knob("TICKWIRE_API_KEY", "", "API key that `manage.py bench_client` shows; empty: a visitor", secret=True)
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings, by section."""
 
@@ -148,6 +157,7 @@ class Config:
     bus: Bus
     sources: Sources
     serving: Serving
+    tools: Tools
 
     @property
     def data_dir(self) -> Path:
@@ -188,7 +198,7 @@ class Config:
         return self.site.secret_key or _kept_secret(self.data_dir / "secret_key")
 
 
-SECTIONS: dict[str, type] = {"site": Site, "bus": Bus, "sources": Sources, "serving": Serving}
+SECTIONS: dict[str, type] = {"site": Site, "bus": Bus, "sources": Sources, "serving": Serving, "tools": Tools}
 
 
 def knobs() -> list[tuple[str, dataclasses.Field[Any]]]:

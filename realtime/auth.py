@@ -25,7 +25,6 @@ from django.contrib.auth import get_user
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.base import SessionBase
-from django.core.cache.backends.locmem import LocMemCache
 from django.core.signing import BadSignature, TimestampSigner
 from django.http import HttpRequest, HttpResponse, parse_cookie
 from django.utils.functional import SimpleLazyObject
@@ -38,15 +37,16 @@ from rest_framework.request import Request
 from marketdata.topics import DataType
 from realtime.codes import Code, CodedError
 from realtime.keys import digest, find_key
-from realtime.limits import ANONYMOUS, CACHED_S, Limits, named
+from realtime.limits import ANONYMOUS, CACHED_S, Limits, last_known, named
 from realtime.models import ApiKey
+from realtime.remembered import Remembered
 
 STAFF_PLAN = "pro"
 PAGE_COOKIE = "tickwire_page"
 PAGE_PASS_S = 24 * 3600
 REALM = 'Bearer realm="tickwire"'
 
-_verified = LocMemCache("tickwire.principals", {"TIMEOUT": CACHED_S, "OPTIONS": {"MAX_ENTRIES": 1000}})
+_verified: Remembered[Principal] = Remembered(CACHED_S, 10_000)
 _threads = ThreadPoolExecutor(4, "identify")  # its own, so that no other query of this process waits behind a reconnect storm
 
 
@@ -91,6 +91,9 @@ class Credentials:
     page_pass: str | None = None
 
 
+NOTHING = Credentials()
+
+
 def resolve(shown: Credentials) -> Principal | None:
     """Find out whose credentials these are; see `identify` for returns and errors."""
     if shown.authorization is not None:
@@ -100,12 +103,12 @@ def resolve(shown: Credentials) -> Principal | None:
     if isinstance(user, User):
         return _principal(user)
     if shown.page_pass and _is_page_pass(shown.page_pass):
-        return _visitor(settings.TICKWIRE.serving.dashboard_plan)
-    return _visitor(ANONYMOUS)
+        plan = settings.TICKWIRE.serving.dashboard_plan
+        return _visitor(plan, named(plan))
+    return _visitor(ANONYMOUS, named(ANONYMOUS))
 
 
-def _visitor(plan: str) -> Principal | None:
-    limits = named(plan)
+def _visitor(plan: str, limits: Limits | None) -> Principal | None:
     return None if limits is None else Principal(None, None, plan, limits)
 
 
@@ -143,8 +146,7 @@ def _bearer(authorization: str) -> Principal:
 
 def _remembered(shown: Credentials) -> Principal | None:
     """Whom the last two seconds' check of the same header found, so that a reconnect storm costs few queries."""
-    found: Principal | None = _verified.get(digest(shown.authorization)) if shown.authorization else None
-    return found
+    return _verified.get(digest(shown.authorization)) if shown.authorization else None
 
 
 def forget_principals() -> None:
@@ -192,6 +194,8 @@ async def identify(scope: Mapping[str, Any]) -> Principal | None:
         Unauthorized: a bad credential, or cookies sent by another site's page.
     """
     shown = _socket_credentials(scope)
+    if shown == NOTHING and (plans := last_known()) is not None:  # a visitor: no thread, and no wait for a busy database
+        return _visitor(ANONYMOUS, plans.get(ANONYMOUS))
     return _remembered(shown) or await _resolve_in_thread(shown)
 
 

@@ -84,18 +84,20 @@ class Pace:
     Attributes:
         rate: most updates a second; None for all.
         cohorts: who follows the topic at this rate.
+        dues: encoding → cohort → its `due`, of those cohorts: what a flush walks through, a million times a second.
         ready_at: loop time from which the next update may pass.
         pending: what waits for that time.
         timed: a timer is set for it.
         let_through: (epoch, seq, body) of the newest update that passed.
     """
 
-    __slots__ = ("cohorts", "entry", "let_through", "pending", "rate", "ready_at", "timed")
+    __slots__ = ("cohorts", "dues", "entry", "let_through", "pending", "rate", "ready_at", "timed")
 
     def __init__(self, entry: Entry, rate: float | None) -> None:
         self.entry = entry
         self.rate = rate
         self.cohorts: set[Cohort] = set()
+        self.dues: dict[Encoding, dict[Cohort, list[bytes]]] = {}
         self.ready_at = 0.0
         self.pending: list[Item] = []
         self.timed = False
@@ -104,6 +106,21 @@ class Pace:
     def view(self) -> tuple[str, int, bytes]:
         """The topic as its followers at this rate know it: (epoch, seq, body). Every update still to come has a greater seq."""
         return self.let_through if self.pending else (self.entry.epoch, self.entry.seq, self.entry.body)
+
+    def join(self, cohort: Cohort) -> None:
+        """Have a cohort follow the topic at this rate."""
+        self.cohorts.add(cohort)
+        self.dues.setdefault(cohort.encoding, {})[cohort] = cohort.due
+
+    def leave(self, cohort: Cohort) -> None:
+        """Have a cohort follow no longer. The topic forgets a rate at which nobody follows it."""
+        self.cohorts.discard(cohort)
+        alike = self.dues[cohort.encoding]
+        del alike[cohort]
+        if not alike:
+            del self.dues[cohort.encoding]
+        if not self.cohorts:
+            self.entry.paces.pop(self.rate, None)
 
     def admit(self, items: list[Item], now: float) -> list[Item]:
         """Take updates in, and give out what may go now: the newest at most, but every closed kline at once.
@@ -133,12 +150,11 @@ class Cohort:
         paces: topic → the pace at which all members follow it.
         fast: members that are written to directly.
         slow: members whose socket is full.
-        due: encoded messages of the flush that is being made.
-        count: how many updates those are.
+        due: encoded messages of the flush that is being made; always this one list, which `Pace.dues` know too.
         sent: updates that were given to the members since the cohort exists.
     """
 
-    __slots__ = ("count", "due", "encoding", "fast", "paces", "sent", "slow")
+    __slots__ = ("due", "encoding", "fast", "paces", "sent", "slow")
 
     def __init__(self, encoding: Encoding, paces: dict[str, Pace]) -> None:
         self.encoding = encoding
@@ -146,7 +162,6 @@ class Cohort:
         self.fast: dict[Connection, None] = {}
         self.slow: dict[Connection, None] = {}
         self.due: list[bytes] = []
-        self.count = 0
         self.sent = 0
 
     def __len__(self) -> int:
@@ -157,19 +172,19 @@ class Cohorts:
     """All cohorts of a process, each found by what makes it one."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Encoding, frozenset[Pace]], Cohort] = {}
+        self._known: dict[tuple[Encoding, tuple[Pace, ...]], Cohort] = {}
 
     def __len__(self) -> int:
         return len(self._known)
 
     def find(self, encoding: Encoding, paces: dict[str, Pace]) -> Cohort:
         """The cohort of an encoding and a set of paces; a new one registers with its topics."""
-        key = (encoding, frozenset(paces.values()))
+        key = _key(encoding, paces)
         cohort = self._known.get(key)
         if cohort is None:
             cohort = self._known[key] = Cohort(encoding, paces)
             for pace in paces.values():
-                pace.cohorts.add(cohort)
+                pace.join(cohort)
                 pace.entry.idle_since = None
         return cohort
 
@@ -177,11 +192,12 @@ class Cohorts:
         """Forget a cohort without members; topics that nobody follows any more are idle from now on."""
         if len(cohort):
             return
-        del self._known[cohort.encoding, frozenset(cohort.paces.values())]
+        del self._known[_key(cohort.encoding, cohort.paces)]
         for pace in cohort.paces.values():
-            pace.cohorts.discard(cohort)
-            entry = pace.entry
-            if not pace.cohorts:
-                entry.paces.pop(pace.rate, None)
-            if not entry.paces:
-                entry.idle_since = now
+            pace.leave(cohort)
+            if not pace.entry.paces:
+                pace.entry.idle_since = now
+
+
+def _key(encoding: Encoding, paces: dict[str, Pace]) -> tuple[Encoding, tuple[Pace, ...]]:
+    return encoding, tuple(sorted(paces.values(), key=id))  # in whatever order; a frozenset is six times as large

@@ -191,7 +191,7 @@ class Commands:
         connection, now = self.connection, connection_settings(self.connection)
         if command.heartbeat is not None:
             connection.heartbeat_s = command.heartbeat
-            connection.beat_at = min(connection.beat_at, self.hub.time() + command.heartbeat)
+            connection.beat_at = self.hub.time() + command.heartbeat
         if isinstance(command.max_rate, float | None):
             connection.max_rate = command.max_rate
             rate = limits_of(connection).rate(command.max_rate)
@@ -241,7 +241,7 @@ def _standing(pace: Pace) -> dict[str, Any]:
 
 
 def _accepted(pace: Pace, already: bool) -> dict[str, Any]:
-    fields = _standing(pace) | {"delivery": pace.entry.topic.delivery.value}
+    fields = _standing(pace) | {"delivery": "every" if pace.entry.every else "latest"}
     return fields | {"already": True} if already else fields
 
 

@@ -20,11 +20,13 @@ class Sink(Protocol):
     Attributes:
         framed: it takes WebSocket frames; otherwise it takes lists of messages.
         deflates: the client agreed to compressed frames.
+        full: too much waits for the peer. It takes more, but whoever writes should wait for `on_resume`.
         on_pause, on_resume: called when the socket is full, and when it has drained.
     """
 
     framed: bool
     deflates: bool
+    full: bool
     on_pause: Callable[[], None] | None
     on_resume: Callable[[], None] | None
 

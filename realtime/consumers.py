@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from channels.consumer import AsyncConsumer
-from channels.exceptions import StopConsumer
 from django.conf import settings
 
 from marketdata.store import now_us
@@ -33,34 +32,36 @@ RESUME_TTL_S = 300
 class MarketConsumer(AsyncConsumer):
     """The socket at `/ws/v1/market`.
 
-    It carries control only: commands in, replies out. Market data goes from the hub to the socket without it. Therefore it has no
-    channel of its own in the channel layer, and its `dispatch` does not look after database connections as Channels' does, which
-    would cost a hop to the one shared thread for every frame.
+    It carries control only: commands in, replies out. Market data goes from the hub, which is in the groups, to the socket
+    without it. Therefore it has no channel of its own in the channel layer, and its `dispatch` does not look after database
+    connections as Channels' does, which would cost a hop to the one shared thread for every frame.
     """
 
-    channel_layer_alias = "none: the hub is in the groups"
-
     connection: Connection | None = None
+    deadline: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Serve one socket. Whatever ends it, the hub lets go of it here: Channels does not call `disconnect` in every case."""
+        """Serve one socket; whatever ends it, the hub lets go of it here.
+
+        Channels' own loop would wait for a channel of this consumer's too, at the price of a task for each socket.
+        """
+        self.scope, self.base_send = scope, send
         try:
-            await super().__call__(scope, receive, send)
+            while (event := await receive())["type"] != "websocket.disconnect":
+                await self.dispatch(event)
         finally:
             if self.connection is not None:
                 self.node.hub.detach(self.connection)
                 self.connection.sink.release()
-                self.deadline.cancel()
+                if self.deadline is not None:
+                    self.deadline.cancel()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Hand an ASGI event to its method."""
-        kind = message["type"]
-        if kind == "websocket.receive":
+        if message["type"] == "websocket.receive":
             await self.take(message)
-        elif kind == "websocket.connect":
+        elif message["type"] == "websocket.connect":
             await self.connect()
-        elif kind == "websocket.disconnect":
-            raise StopConsumer
 
     # Handshake
 
@@ -70,6 +71,7 @@ class MarketConsumer(AsyncConsumer):
         offered = self.scope.get("subprotocols", [])
         chosen = next((name for name in offered if name in protocol.SUBPROTOCOLS), None)
         principal, refusal = await self._identify(offered)
+        self.scope["headers"].clear()  # nobody asks for them again, and they are a kilobyte of each connection
         await self.base_send({"type": "websocket.accept", "subprotocol": chosen})
         wire: Wire = "msgpack" if protocol.SUBPROTOCOLS.get(chosen or "") == "msgpack" else "json"
         connection = self._open(wire, principal)
@@ -120,8 +122,9 @@ class MarketConsumer(AsyncConsumer):
         self.commands = Commands(self.node, connection)
         self.errors = TokenBucket(ERRORS_PER_SECOND, ERROR_BURST, self.node.hub.time())
         self.renew_bucket()
-        deadline_s = settings.TICKWIRE.serving.auth_deadline_s
-        self.deadline = asyncio.get_running_loop().call_later(deadline_s, self.auth_deadline)
+        if connection.principal is None:
+            deadline_s = settings.TICKWIRE.serving.auth_deadline_s
+            self.deadline = asyncio.get_running_loop().call_later(deadline_s, self.auth_deadline)
         self.node.hub.attach(connection)
         limits = limits_of(connection)
         principal = connection.principal

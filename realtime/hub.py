@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,9 @@ from realtime.codes import Eviction
 from realtime.cohorts import Cohort, Cohorts, Entry, Pace
 from realtime.connection import Connection
 from realtime.frames import Encoding
-from realtime.outbox import Item, Outbox
+from realtime.outbox import Item
 from realtime.repairs import READ_AT_ONCE, Repairs
+from realtime.slow import SlowLane
 
 if TYPE_CHECKING:
     from realtime.auth import Principal
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CLOSED = b'"closed":true'
+LAGS = 240  # how late the event loop was; the keeper looks four times a second
+EVEN_S = 0.008  # a flush that took so long is followed by as long a pause, a shorter one by less, a longer one by more
 
 
 class Hub:
@@ -49,21 +53,21 @@ class Hub:
     """
 
     def __init__(
-        self, bus: Bus, store: AsyncStore, layout: Layout, *, floor_s: float = 0.001, ceiling_s: float = 0.05,
+        self, bus: Bus, store: AsyncStore, layout: Layout, *, floor_s: float = 0.0, ceiling_s: float = 0.02,
         outbox_bytes: int = 1 << 20, outbox_updates: int = 256, linger_s: float = 10.0,
     ) -> None:  # fmt: skip
         self.bus = bus
         self.store = store
         self.layout = layout
         self.floor_s, self.ceiling_s = floor_s, ceiling_s
-        self.outbox_bytes, self.outbox_updates = outbox_bytes, outbox_updates
         self.linger_s = linger_s
         self.connections: dict[str, Connection] = {}
-        self.slow: dict[Connection, None] = {}
+        self.slow = SlowLane(self, outbox_bytes, outbox_updates)
         self.held: Counter[tuple[str, int | str]] = Counter()
         self.entries: dict[str, Entry] = {}
         self.cohorts = Cohorts()
         self.counts: Counter[str] = Counter()
+        self.lags_us = deque([0], maxlen=LAGS)
         self._joining: dict[str, asyncio.Future[None]] = {}
         self._dirty_every: dict[Entry, None] = {}
         self._dirty_latest: dict[Entry, None] = {}
@@ -85,8 +89,8 @@ class Hub:
         """Take a connection in; it follows nothing yet."""
         self.connections[connection.session] = connection
         self.held[connection.holder] += 1
-        connection.sink.on_pause = lambda: self._slow_down(connection)
-        connection.sink.on_resume = lambda: self._drain(connection)
+        connection.sink.on_pause = lambda: self.slow.enter(connection)
+        connection.sink.on_resume = lambda: self.slow.drain(connection)
         self._move(connection, connection.encoding, {})
 
     def detach(self, connection: Connection) -> None:
@@ -96,8 +100,8 @@ class Hub:
         connection.sink.on_pause = connection.sink.on_resume = None
         self._release(connection)
         self._leave(connection)
-        self.slow.pop(connection, None)
-        connection.cohort = connection.outbox = None
+        self.slow.forget(connection)
+        connection.cohort = None
 
     def identify(self, connection: Connection, principal: Principal) -> None:
         """Say whose a connection is from now on."""
@@ -202,9 +206,10 @@ class Hub:
         paces = dict(connection.cohort.paces)
         result = []
         for name, rate in wanted.items():
-            pace = self.entries[name].pace(rate)
+            entry = self.entries[name]
+            pace = entry.pace(rate)
             result.append((pace, name in paces))
-            paces[name] = pace
+            paces[entry.name] = pace  # the entry's own text, of which there is one
         self._move(connection, connection.encoding, paces)
         return result
 
@@ -253,6 +258,8 @@ class Hub:
     def deliver(self, entry: Entry, epoch: str, seq: int, body: bytes) -> None:
         """Take the next update of a topic and have it flushed soon."""
         if epoch != entry.epoch:
+            if entry.pending:
+                self.flush()  # what is owed to slow connections is owed as of the old epoch
             self._take(entry, Item(seq, body, epoch, entry.every))
             entry.epoch = epoch
         elif seq == entry.seq + 1 or (seq > entry.seq and not entry.whole):
@@ -283,24 +290,31 @@ class Hub:
         if self._flush_at is not None:
             self._flush_at.cancel()
             self._flush_at = None
-        began = self._loop.time()
+        began, now = time.perf_counter(), self._loop.time()  # uvloop's clock counts milliseconds
         entries = (*self._dirty_every, *self._dirty_latest)
         self._dirty_every, self._dirty_latest = {}, {}
         ready, self._ready = self._ready, {}
-        due: dict[Cohort, None] = {}
+        due: dict[Cohort, list[bytes]] = {}
         for entry in entries:
             items, entry.pending = entry.pending, []
             for pace in entry.paces.values():
-                self._pass(pace, items, began, due)
+                self._pass(pace, items, now, due)
         for pace in ready:
-            self._pass(pace, [], began, due)
+            self._pass(pace, [], now, due)
         for cohort in due:
             self._write(cohort)
-        ended = self._loop.time()
-        self._not_before = ended + min(max(2 * (ended - began), self.floor_s), self.ceiling_s)
         self.counts["flushes"] += 1
+        self._flush_at = self._loop.call_soon(self._flushed, began)
 
-    def _pass(self, pace: Pace, items: list[Item], now: float, due: dict[Cohort, None]) -> None:
+    def _flushed(self, began: float) -> None:
+        """The flush is over, with what transports do at the end of an event loop's turn."""
+        self._flush_at = None
+        took_s = time.perf_counter() - began
+        self._not_before = self._loop.time() + min(max(took_s**2 / EVEN_S, self.floor_s), self.ceiling_s)
+        if self._dirty_every or self._dirty_latest or self._ready:
+            self._schedule()
+
+    def _pass(self, pace: Pace, items: list[Item], now: float, due: dict[Cohort, list[bytes]]) -> None:
         going = pace.admit(items, now)
         if pace.pending and not pace.timed:
             pace.timed = True
@@ -314,67 +328,27 @@ class Hub:
         if self._flush_at is None:
             self._schedule()
 
-    def _encode(self, pace: Pace, items: list[Item], due: dict[Cohort, None]) -> None:
-        entry = pace.entry
-        messages = [item.message(entry.name) for item in items]
+    def _encode(self, pace: Pace, items: list[Item], due: dict[Cohort, list[bytes]]) -> None:
+        messages = [item.message(pace.entry.name) for item in items]
         encoded: dict[str, list[bytes]] = {}
-        for cohort in pace.cohorts:
-            kind = cohort.encoding.kind
-            if (chunk := encoded.get(kind)) is None:
-                chunk = encoded[kind] = list(map(cohort.encoding.message, messages))
+        for encoding, dues in pace.dues.items():
+            if (chunk := encoded.get(encoding.kind)) is None:
+                chunk = encoded[encoding.kind] = list(map(encoding.message, messages))
                 self.counts["encodes"] += len(chunk)
-            cohort.due += chunk
-            cohort.count += len(chunk)
-            due[cohort] = None
-            for connection in cohort.slow:
-                self._owe(connection, entry, items)
-
-    @staticmethod
-    def _owe(connection: Connection, entry: Entry, items: list[Item]) -> None:
-        assert connection.outbox is not None
-        for item in items:
-            connection.outbox.put(entry.name, entry.epoch, item)
+            for waiting in dues.values():
+                waiting += chunk
+            due.update(dues)
+        self.slow.owe(pace, items)
 
     def _write(self, cohort: Cohort) -> None:
         payload = cohort.encoding.join(cohort.due)
-        count, members = cohort.count, list(cohort.fast)
-        cohort.due, cohort.count = [], 0
+        count, members = len(cohort.due), list(cohort.fast)
+        cohort.due.clear()
         cohort.sent += count
         self.counts["delivered"] += count * len(members)
         self.counts["writes"] += len(members)
         for connection in members:
             connection.sink.write(payload)
-
-    # Slow connections
-
-    def _slow_down(self, connection: Connection) -> None:
-        """The socket is full: from now on the connection pays for an outbox of its own."""
-        if connection.outbox is not None or connection.cohort is None:
-            return
-        connection.outbox = Outbox(self.outbox_bytes, self.outbox_updates)
-        connection.slow_since = self._loop.time()
-        connection.cohort.fast.pop(connection, None)
-        connection.cohort.slow[connection] = None
-        self.slow[connection] = None
-        self.counts["slowed"] += 1
-
-    def _drain(self, connection: Connection) -> None:
-        """The socket takes bytes again: give it what it is owed, and return it to the fast members."""
-        outbox, cohort = connection.outbox, connection.cohort
-        if outbox is None or cohort is None:
-            return
-        connection.conflated += outbox.conflated
-        connection.gaps += outbox.gaps
-        self.counts["conflated"] += outbox.conflated
-        self.counts["gaps"] += outbox.gaps
-        messages = outbox.take()
-        self.counts["delivered"] += len(messages)
-        connection.outbox, connection.slow_since, connection.noticed = None, None, False
-        self.slow.pop(connection, None)
-        cohort.slow.pop(connection, None)
-        cohort.fast[connection] = None
-        if messages:  # this may fill the socket once more, and then the connection is slow again
-            connection.sink.write(connection.encoding.join([connection.encoding.message(message) for message in messages]))
 
     # Background work
 
@@ -410,13 +384,15 @@ class Hub:
             await self.bus.unfollow([entry.channel for entry in idle])
 
     def stats(self) -> dict[str, int]:
-        """What this process counts, and what it holds now."""
+        """What this process counts, what it holds now, and how late its event loop is: now, and at worst in the last minute."""
         return {
             **self.counts,
             "connections": len(self.connections),
             "slow": len(self.slow),
             "topics": len(self.entries),
             "cohorts": len(self.cohorts),
+            "loop_lag_us": self.lags_us[-1],
+            "loop_lag_max_us": max(self.lags_us),
         }
 
     async def stop(self) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from marketdata.instruments import Instruments, is_open
 from marketdata.store import now_us
@@ -17,7 +16,7 @@ from realtime.hub import Hub
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.25
-SLOW_CHORES_EVERY = 4  # ticks
+CHORES_S = 1.0
 
 
 class Keeper:
@@ -26,55 +25,61 @@ class Keeper:
     Args:
         hub: whose connections and topics.
         instruments: sessions and which symbols are still listed.
+        read_plans: has the plans be known without asking the database.
         stale_after_s: age at which a topic is stale while its session is open.
         slow_notice_s, slow_close_s: how long a socket may be full before it is told, and before it is closed with 4008.
     """
 
     def __init__(
-        self, hub: Hub, instruments: Instruments, *, stale_after_s: float, slow_notice_s: float, slow_close_s: float
+        self,
+        hub: Hub,
+        instruments: Instruments,
+        read_plans: Callable[[], Awaitable[object]],
+        *,
+        stale_after_s: float,
+        slow_notice_s: float,
+        slow_close_s: float,
     ) -> None:
         self.hub = hub
         self.instruments = instruments
+        self.read_plans = read_plans
         self.stale_after_s = stale_after_s
         self.slow_notice_s, self.slow_close_s = slow_notice_s, slow_close_s
         self.stale: set[str] = set()
-        self.lag_s = 0.0
         self.alive = True
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._version = 0
 
     def start(self) -> None:
-        """Begin, in the running event loop."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="keeper")
+        """Begin, in the running event loop. No heartbeat waits for a chore, which may wait for the database."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._tick_on(), name="keeper"), loop.create_task(self._do_chores(), name="chores")]
 
     async def stop(self) -> None:
         """End."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self) -> None:
+    async def _tick_on(self) -> None:
         loop = asyncio.get_running_loop()
-        ticks = 0
         while True:
             due = loop.time() + TICK_S
             await asyncio.sleep(TICK_S)
-            self.lag_s = loop.time() - due
-            ticks += 1
-            self._guarded(self.tick)
-            if ticks % SLOW_CHORES_EVERY == 0:
-                try:
-                    await self.chores()
-                    self.alive = True
-                except Exception:
-                    self._failed()
+            self.hub.lags_us.append(max(0, round((loop.time() - due) * 1e6)))
+            try:
+                self.tick()
+            except Exception:
+                self._failed()
 
-    def _guarded(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except Exception:
-            self._failed()
+    async def _do_chores(self) -> None:
+        while True:
+            await asyncio.sleep(CHORES_S)
+            try:
+                await self.chores()
+                self.alive = True
+            except Exception:
+                self._failed()
 
     def _failed(self) -> None:
         if self.alive:
@@ -88,7 +93,7 @@ class Keeper:
             if connection.beat_at <= now and not connection.closing:
                 connection.beat_at = now + connection.heartbeat_s
                 self._beat(connection, now)
-        for connection in list(self.hub.slow):
+        for connection in self.hub.slow:
             self._see_to(connection, now)
 
     def _beat(self, connection: Connection, now: float) -> None:
@@ -126,7 +131,8 @@ class Keeper:
             connection.say(protocol.notice("slow", text, code=Close.SLOW_CONSUMER))
 
     async def chores(self) -> None:
-        """Once a second: instruments, staleness, idle topics."""
+        """Once a second: plans, instruments, staleness, idle topics."""
+        await self.read_plans()
         await self.instruments.arefresh_if_older(2.0)
         if self.instruments.version != self._version:
             self._version = self.instruments.version

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
-from django.core.cache.backends.locmem import LocMemCache
 
 from marketdata.topics import DataType
 from realtime.codes import Code
 from realtime.models import Plan, all_types
+from realtime.remembered import Remembered
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps
@@ -117,16 +117,25 @@ class TokenBucket:
         return (cost - self._tokens) / self.rate
 
 
-_plans = LocMemCache("tickwire.plans", {"TIMEOUT": CACHED_S})
+_plans: Remembered[dict[str, Limits]] = Remembered(CACHED_S)
 
 
 def named(name: str) -> Limits | None:
     """The limits of a plan, at most 2 s old; None when there is no such plan or it is disabled."""
-    found: dict[str, Limits] | None = _plans.get("all")
-    if found is None:
-        found = {plan.name: Limits.of(plan) for plan in Plan.objects.filter(enabled=True)}
-        _plans.set("all", found)
-    return found.get(name)
+    found = _plans.get("all")
+    return (refresh() if found is None else found).get(name)
+
+
+def last_known() -> dict[str, Limits] | None:
+    """The limits of all enabled plans by name, as the database last said; a serving process asks it every second."""
+    return _plans.last("all")
+
+
+def refresh() -> dict[str, Limits]:
+    """Ask the database."""
+    found = {plan.name: Limits.of(plan) for plan in Plan.objects.filter(enabled=True)}
+    _plans.set("all", found)
+    return found
 
 
 def forget_plans() -> None:

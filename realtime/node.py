@@ -7,6 +7,7 @@ import os
 import socket
 from typing import Self, cast
 
+from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from django.conf import settings
 
@@ -14,6 +15,7 @@ from marketdata.instruments import Instruments, instruments
 from marketdata.layer import BusLayer
 from marketdata.loops import PerLoop
 from marketdata.store import AsyncStore, Layout, now_us
+from realtime import limits
 from realtime.hub import Hub
 from realtime.keeper import Keeper
 
@@ -62,6 +64,7 @@ class Node:
         keeper = Keeper(
             hub,
             listed,
+            database_sync_to_async(limits.refresh),
             stale_after_s=settings.TICKWIRE.sources.stale_after_s,
             slow_notice_s=serving.slow_notice_s,
             slow_close_s=serving.slow_close_s,

@@ -3,20 +3,24 @@
 Only a socket that cannot be written to right now has anything in here; everybody else takes the shared bytes of `realtime.hub`.
 Rules of this file:
 1. Of a latest topic there is one slot: a newer value replaces the older one, and that is counted as conflated.
-2. Of an every topic there is a queue; when it is full the oldest go, and one merged `gap` tells which.
+2. Of an every topic there is a queue; when it is full the oldest go, never the newest, and one merged `gap` tells which.
 3. Out goes: control (replies, notices), then gaps and snapshots, then trades and closed klines, then the rest.
+4. It goes in portions, between which new control overtakes what still waits. The rest of a round goes before what came since,
+   so that a stream of trades starves no quote.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
+
+import msgspec
 
 from realtime import protocol
 
 
-@dataclass(slots=True, frozen=True)
-class Item:
+class Item(msgspec.Struct, frozen=True, gc=False):
     """One update of a topic.
 
     Attributes:
@@ -46,7 +50,6 @@ class Item:
 class Lost:
     """A stretch of an every topic that this client will not get."""
 
-    epoch: str
     first: int
     last: int
 
@@ -58,6 +61,9 @@ class Outbox:
     Args:
         most_bytes: bound on what waits in queues. Slots hold the very bytes that the hub keeps anyway.
         most_updates: bound on the updates of one every topic.
+
+    Attributes:
+        leaving: (topic, message) of the round that is going out.
     """
 
     most_bytes: int
@@ -66,12 +72,13 @@ class Outbox:
     conflated: int = 0
     gaps: int = 0
     control: deque[bytes] = field(default_factory=deque)
+    leaving: deque[tuple[str, bytes]] = field(default_factory=deque)
     slots: dict[str, Item] = field(default_factory=dict)
-    queues: dict[str, deque[Item]] = field(default_factory=dict)
-    lost: dict[str, Lost] = field(default_factory=dict)
+    queues: dict[str, deque[tuple[str, Item]]] = field(default_factory=dict)
+    lost: dict[tuple[str, str], Lost] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.control) + len(self.slots) + sum(map(len, self.queues.values()))
+        return len(self.control) + len(self.leaving) + len(self.slots) + sum(map(len, self.queues.values()))
 
     def say(self, message: bytes) -> None:
         """Owe a control message; those are never dropped."""
@@ -103,39 +110,59 @@ class Outbox:
             self.conflated += 1
             item = item.instead_of(old)
         queue = self.queues.setdefault(topic, deque())
-        queue.append(item)
+        queue.append((epoch, item))
         self.size_bytes += len(item.body)
-        while len(queue) > self.most_updates or (self.size_bytes > self.most_bytes and queue):
-            self._lose(topic, epoch, queue.popleft())
+        while len(queue) > 1 and (len(queue) > self.most_updates or self.size_bytes > self.most_bytes):
+            self._lose(topic, *queue.popleft())
 
     def _lose(self, topic: str, epoch: str, item: Item) -> None:
         self.size_bytes -= len(item.body)
-        lost = self.lost.get(topic)
-        if lost is None or lost.epoch != epoch:
+        lost = self.lost.get((topic, epoch))
+        if lost is None:
             self.gaps += 1
-            self.lost[topic] = Lost(epoch, item.seq, item.seq)
+            self.lost[topic, epoch] = Lost(item.seq, item.seq)
         else:
             lost.last = item.seq
+        if item.epoch:  # a new epoch began with it: now it begins with the next
+            queue = self.queues[topic]
+            queue[0] = (queue[0][0], queue[0][1].instead_of(item))
 
     def forget(self, topic: str) -> None:
         """Owe nothing of a topic any more: it was unsubscribed."""
-        self.lost.pop(topic, None)
+        self.lost = {key: lost for key, lost in self.lost.items() if key[0] != topic}
         self.slots.pop(topic, None)
-        for item in self.queues.pop(topic, ()):
+        self.leaving = deque(pair for pair in self.leaving if pair[0] != topic)
+        for _, item in self.queues.pop(topic, ()):
             self.size_bytes -= len(item.body)
 
-    def take(self) -> list[bytes]:
-        """Everything owed, in the order in which it leaves; the outbox is empty afterwards."""
+    def take(self, most_bytes: float = math.inf) -> list[bytes]:
+        """What leaves next.
+
+        Args:
+            most_bytes: no further message is taken once there are so many bytes; control leaves in any case.
+        """
         out = list(self.control)
-        out += [protocol.gap(topic, lost.epoch, lost.first, lost.last, "overflow") for topic, lost in self.lost.items()]
-        late: list[bytes] = []
-        for topic, queue in self.queues.items():
-            out += [item.message(topic) for item in queue]
-        for topic, item in self.slots.items():
-            (out if item.epoch else late).append(item.message(topic))
         self.control.clear()
-        self.slots.clear()
-        self.queues.clear()
+        size = sum(map(len, out))
+        self.size_bytes -= size
+        while size < most_bytes and (self.leaving or self._begin_round()):
+            message = self.leaving.popleft()[1]
+            out.append(message)
+            size += len(message)
+        return out
+
+    def _begin_round(self) -> bool:
+        """Have everything that is owed leave, in order. False: nothing is."""
+        for (topic, epoch), lost in self.lost.items():
+            self.leaving.append((topic, protocol.gap(topic, epoch, lost.first, lost.last, "overflow")))
+        late: list[tuple[str, bytes]] = []
+        for topic, queue in self.queues.items():
+            self.leaving.extend((topic, item.message(topic)) for _, item in queue)
+            self.size_bytes -= sum(len(item.body) for _, item in queue)
+        for topic, item in self.slots.items():
+            (self.leaving if item.epoch else late).append((topic, item.message(topic)))
+        self.leaving.extend(late)
         self.lost.clear()
-        self.size_bytes = 0
-        return out + late
+        self.queues.clear()
+        self.slots.clear()
+        return bool(self.leaving)

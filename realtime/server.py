@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ BACKLOG = 4096
 SLICE_S = 0.1  # a drain closes some connections, then waits so long
 SHUTDOWN_S = 5.0  # behind the drain window: for requests that are being answered
 GC_THRESHOLDS = (50_000, 20, 100)
+SPARE_FILES = 100  # beside the sockets of clients: Redis, the database, logs, HTTP
 RETRY_MS = (500, 5000)  # where a client is told to wait before it connects again, at random in between
 
 
@@ -96,6 +98,19 @@ def listen(host: str, port: int, *, shared: bool) -> socket.socket:
     return sock
 
 
+def allow_files(connections: int) -> None:
+    """Let this process open the files that so many sockets need; a warning says where the system does not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return
+    wanted = connections + SPARE_FILES
+    may = max(soft, wanted if hard == resource.RLIM_INFINITY else min(wanted, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (may, hard))
+    if may < connections:
+        text = "TICKWIRE_MAX_CONNECTIONS is %d, but this process may open %d files only; raise its hard limit (ulimit -Hn)"
+        logger.warning(text, connections, may)
+
+
 def announce(host: str, port: int) -> None:
     """Say on standard output where requests may be sent."""
     print(f"serving on http://{host}:{port}", flush=True)  # noqa: T201
@@ -103,6 +118,7 @@ def announce(host: str, port: int) -> None:
 
 def serve_one(sock: socket.socket, drain_s: float) -> None:
     """Serve from a bound socket in this process until SIGTERM or SIGINT."""
+    allow_files(settings.TICKWIRE.serving.max_connections)
     sock.listen(BACKLOG)
     sock.setblocking(False)
     module, _, name = settings.ASGI_APPLICATION.rpartition(".")

@@ -23,8 +23,7 @@ from realtime.codes import Close
 from realtime.frames import WINDOW_BITS
 
 EXTENSION = "tickwire.sink"
-HIGH_WATER_BYTES = 64 * 1024
-LOW_WATER_BYTES = 16 * 1024
+HIGH_WATER_BYTES = 64 * 1024  # what may wait for the kernel before a socket counts as full; it has drained when nothing waits
 NOTSENT_LOWAT_BYTES = 128 * 1024
 TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 CLOSE_S = 2.0  # how long a closed peer may take to read what it was sent
@@ -38,18 +37,32 @@ PLAIN_CODES = {
     Close.TOO_BIG: Close.PROTOCOL,
 }
 
+_OPEN = asyncio.Event()  # shared by all sockets that can be written to; nobody ever waits for it
+_OPEN.set()
+_EXTENSIONS = [
+    ServerPerMessageDeflateFactory(
+        server_no_context_takeover=True,
+        client_no_context_takeover=True,
+        server_max_window_bits=WINDOW_BITS,
+        client_max_window_bits=WINDOW_BITS,
+        compress_settings={"memLevel": 5},
+    )
+]
+
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class FrameSink:
     """Writes frames straight to the transport; see `realtime.connection.Sink`."""
 
-    __slots__ = ("_protocol", "on_pause", "on_resume")
+    __slots__ = ("_choked", "_protocol", "full", "on_pause", "on_resume")
 
     framed = True
 
     def __init__(self, protocol: FramesProtocol) -> None:
         self._protocol = protocol
+        self._choked = False  # the kernel did not take everything
+        self.full = False
         self.on_pause: Callable[[], None] | None = None
         self.on_resume: Callable[[], None] | None = None
 
@@ -64,7 +77,28 @@ class FrameSink:
         if protocol.close_sent or protocol.disconnected or protocol.transport.is_closing():
             return False
         protocol.transport.write(payload)  # type: ignore[arg-type]  # a framed encoding makes bytes
+        if self._choked and not self.full:
+            self._measure()
         return True
+
+    def choke(self) -> None:
+        """Called by the protocol: bytes wait for the kernel."""
+        self._choked = True
+        self._measure()
+
+    def _measure(self) -> None:
+        if self._protocol.transport.get_write_buffer_size() > HIGH_WATER_BYTES:
+            self.full = True
+            if self.on_pause is not None:
+                self.on_pause()
+
+    def clear(self) -> None:
+        """Called by the protocol: nothing waits any more."""
+        self._choked = False
+        if self.full:
+            self.full = False
+            if self.on_resume is not None:
+                self.on_resume()
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame; a peer that does not answer is cut off after two seconds."""
@@ -74,32 +108,54 @@ class FrameSink:
         """Nothing works for this socket but uvicorn, which ends it."""
 
 
+class Mailbox:
+    """What one socket's application has yet to receive: as much of `asyncio.Queue` as uvicorn needs, three kilobytes smaller."""
+
+    __slots__ = ("_arrived", "_events")
+
+    def __init__(self) -> None:
+        self._events: list[Any] = []
+        self._arrived: asyncio.Future[None] | None = None
+
+    def put_nowait(self, event: Any) -> None:
+        """Add an event."""
+        self._events.append(event)
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._events
+
+    async def get(self) -> Any:
+        """Wait for the next event. There is one who receives."""
+        while not self._events:
+            self._arrived = asyncio.get_running_loop().create_future()
+            await self._arrived
+        self._arrived = None
+        return self._events.pop(0)
+
+
 class FramesProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol with a sink that the application may write frames to.
 
     Give it to uvicorn as `--ws realtime.sinks:FramesProtocol`. Beyond offering the sink in `scope["extensions"]` it negotiates
-    compression without context takeover, bounds what the kernel buffers, and frees sockets whose peer stopped reading.
+    compression without context takeover, bounds what the kernel buffers, frees sockets whose peer stopped reading, and keeps
+    little of a connection that is idle.
     """
 
     sink: FrameSink | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.queue = Mailbox()  # type: ignore[assignment]  # all that is asked of the queue
+        self.writable = _OPEN
         if self.config.ws_per_message_deflate:
-            self.conn.available_extensions = [
-                ServerPerMessageDeflateFactory(
-                    server_no_context_takeover=True,
-                    client_no_context_takeover=True,
-                    server_max_window_bits=WINDOW_BITS,
-                    client_max_window_bits=WINDOW_BITS,
-                    compress_settings={"memLevel": 5},
-                )
-            ]
+            self.conn.available_extensions = _EXTENSIONS
 
     async def run_asgi(self) -> None:
         """Called by uvicorn when the handshake was read: the one moment at which the scope is complete and nobody has it yet."""
         self.sink = FrameSink(self)
-        self.transport.set_write_buffer_limits(HIGH_WATER_BYTES, LOW_WATER_BYTES)
         with contextlib.suppress(OSError, AttributeError):  # a Unix socket has no such option
             self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
         self.scope["extensions"][EXTENSION] = {"sink": self.sink}
@@ -108,17 +164,29 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         finally:
             self.sink.on_pause = self.sink.on_resume = None
 
+    async def send(self, message: Any) -> None:
+        """Called by the application."""
+        await super().send(message)
+        if message["type"] == "websocket.accept":
+            self.request = self.response = None  # type: ignore[assignment]  # never looked at again
+            self.loop.call_soon(self._write_through)  # not yet: what is said on accepting leaves together with the handshake
+
+    def _write_through(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.set_write_buffer_limits(0)  # or uvloop keeps bytes until all callbacks of its turn have run
+
     def pause_writing(self) -> None:
-        """Called by the transport: the socket is full."""
-        super().pause_writing()
-        if self.sink is not None and self.sink.on_pause is not None:
-            self.sink.on_pause()
+        """Called by the transport: the kernel did not take everything."""
+        self.writable = asyncio.Event()
+        if self.sink is not None:
+            self.sink.choke()
 
     def resume_writing(self) -> None:
-        """Called by the transport: the socket has drained."""
-        super().resume_writing()
-        if self.sink is not None and self.sink.on_resume is not None:
-            self.sink.on_resume()
+        """Called by the transport: the kernel has taken everything."""
+        self.writable.set()
+        self.writable = _OPEN
+        if self.sink is not None:
+            self.sink.clear()
 
     def keepalive_timeout(self) -> None:
         """Called by uvicorn's timer: the peer answered no ping. A peer that does not read either is cut off."""
@@ -158,7 +226,7 @@ class SendSink:
         self._waiting: deque[bytes] = deque()
         self._arrived = asyncio.Event()
         self._closing: tuple[int, str] | None = None
-        self._paused = False
+        self.full = False
         self._task = asyncio.create_task(self._run(), name="sink")
 
     def write(self, payload: bytes | list[bytes]) -> bool:
@@ -167,8 +235,8 @@ class SendSink:
             return False
         self._waiting.extend(payload)  # type: ignore[arg-type]  # an unframed encoding makes a list
         self._arrived.set()
-        if len(self._waiting) > PLAIN_HIGH and not self._paused:
-            self._paused = True
+        if len(self._waiting) > PLAIN_HIGH and not self.full:
+            self.full = True
             if self.on_pause is not None:
                 self.on_pause()
         return True
@@ -198,7 +266,7 @@ class SendSink:
             await self._send({"type": "websocket.close", "code": self._closing[0], "reason": self._closing[1]})
 
     def _resume(self) -> None:
-        if self._paused:
-            self._paused = False
+        if self.full:
+            self.full = False
             if self.on_resume is not None:
                 self.on_resume()

@@ -18,7 +18,7 @@ from benchmarks.source import mqtt_length
 
 HERE = Path(__file__).parent
 NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
-PLAIN = Greeting(handshake("/"))
+PLAIN = Greeting(handshake("/"), even=True)
 BINARY = 2
 
 
@@ -85,7 +85,7 @@ def nchan(home: Path, _: Path) -> Iterator[Target]:
     path = configuration("nginx.conf", home, PORT=port)
     with started(["nginx", "-c", str(path)], core=machine.SERVER_CORE, log=home / "peer.log") as process:
         wait_for_port(port, "nginx")
-        yield Target("nchan", process.pid, port, Greeting(handshake("/sub")), ("nchan", str(port)))
+        yield Target("nchan", process.pid, port, Greeting(handshake("/sub"), even=True), ("nchan", str(port)))
 
 
 @contextmanager
@@ -105,7 +105,9 @@ def mosquitto(home: Path, _: Path) -> Iterator[Target]:
     """mosquitto, followed by MQTT over WebSocket, quality of service 0."""
     port, source = free_port(), free_port()
     path = configuration("mosquitto.conf", home, PORT=port, SOURCE_PORT=source)
-    greeting = Greeting(handshake("/", headers=["Sec-WebSocket-Protocol: mqtt"]), mqtt_hello, (b"\x90\x03\x00\x01\x00", 1))
+    greeting = Greeting(
+        handshake("/", headers=["Sec-WebSocket-Protocol: mqtt"]), mqtt_hello, (b"\x90\x03\x00\x01\x00", 1), even=True
+    )
     with started(["mosquitto", "-c", str(path)], core=machine.SERVER_CORE, log=home / "peer.log") as process:
         wait_for_port(port, "mosquitto")
         yield Target("mosquitto", process.pid, port, greeting, ("mqtt", str(source)))

@@ -35,7 +35,7 @@ def run() -> Row:
 def _floor(size: int, period_s: float) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.floor", str(CLIENTS), str(size), str(period_s)]
     with started(command, core=machine.SERVER_CORE, heard=True) as process:
-        load = Load(int(line_of(process)), Greeting(handshake("/")))
+        load = Load(int(line_of(process)), Greeting(handshake("/"), even=True))
         try:
             load.connect(CLIENTS)
             load.run(WARM_UP_S)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from benchmarks import servers
 from benchmarks.figures import Row
-from benchmarks.trial import Trial, connected, trial
+from benchmarks.trial import Trial, fresh_trial
 
 CLIENTS, FOLLOWED, TOPICS = 1000, 50, servers.TOPICS
 P99_MS = 100.0
@@ -25,15 +25,15 @@ def run() -> Row:
     """Measure."""
     followers = Counter(topic for number in range(CLIENTS) for topic in choose(number))
     with servers.scratch() as home, servers.redis_server(home) as bus, servers.tickwire(home, bus) as target:
-        key = servers.key_of(target.greeting)
-        with servers.source(target, TOPICS) as source, connected(target, servers.follow(key, choose), CLIENTS) as load:
+        greeting = servers.follow(servers.key_of(target.greeting), choose)
+        with servers.source(target, TOPICS) as source:
             due = Deliveries([followers[topic] for topic in range(TOPICS)])
             trials: list[Trial] = []
             rate = float(FIRST_PER_S)
             while len(trials) < MOST_TRIALS:
-                trials.append(trial(target, load, source, rate, due))
+                trials.append(fresh_trial(target, greeting, CLIENTS, source, rate, due))
                 held = trials[-1].sustained(P99_MS)
-                if trials[0].sustained(P99_MS) != held or load.closed:
+                if trials[0].sustained(P99_MS) != held:
                     break
                 rate *= 1.1 if held else 0.9
     top = max((one for one in trials if one.sustained(P99_MS)), key=lambda one: one.updates_per_s, default=None)

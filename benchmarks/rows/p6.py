@@ -22,7 +22,7 @@ GOAL_KIB = 25.0
 def run() -> Row:
     """Measure."""
     with servers.scratch() as home, servers.redis_server(home) as bus, servers.tickwire(home, bus) as target:
-        greeting = servers.follow(servers.key_of(target.greeting), choose)
+        greeting = servers.follow(servers.key_of(target.greeting), choose, even=False)
         with connected(target, greeting, 100):
             pass
         before = machine.resident_bytes(target.pid)

@@ -21,6 +21,7 @@ PURE = [
     "realtime.codes",
     "realtime.protocol",
     "realtime.outbox",
+    "realtime.load",
     "project.config",
 ]
 IMPURE = {"django", "channels", "redis", "celery", "rest_framework"}

@@ -32,8 +32,8 @@ class Copy:
     def manage(self, *arguments: str, **settings: str) -> Run:
         return self._run([sys.executable, MANAGE, *arguments], settings)
 
-    def celery(self, *arguments: str, **settings: str) -> Run:
-        return self._run([sys.executable, "-m", "celery", "-A", "project", *arguments], settings)
+    def celery(self, *arguments: str, app: str = "project", **settings: str) -> Run:
+        return self._run([sys.executable, "-m", "celery", "-A", app, *arguments], settings)
 
     def _run(self, argv: list[str], settings: dict[str, str]) -> Run:
         self.runs.append(Run(argv, env=self.env | settings))

@@ -259,7 +259,7 @@ async def test_a_full_socket_gets_trades_in_order_and_the_newest_quote_when_it_d
 
 
 async def test_a_full_outbox_drops_the_oldest_trades_and_says_which(desk: Desk) -> None:
-    desk.hub.outbox_updates = 5
+    desk.hub.slow.most_updates = 5
     client, other = desk.connect(), desk.connect()
     await desk.publish(TRADE, "{}")
     for one in (client, other):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -14,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from marketdata.errors import FeedError
 from marketdata.feeds import Listing
-from marketdata.instruments import SESSIONS, Instruments, instruments, is_open, list_instruments
+from marketdata.instruments import READ_ANYWAY_S, SESSIONS, Instruments, instruments, is_open, list_instruments
 from marketdata.models import Instrument as Row
 
 LISTING = Listing("BTC-USDT", "Bitcoin", "crypto", "DEMO", "USDT", 2, 5, simulated=True)
@@ -73,6 +74,36 @@ def test_the_version_grows_only_when_something_changed(known: Instruments) -> No
     row.save()
     known.refresh()
     assert (known.version, known.get("X").name) == (2, "edited")  # type: ignore[union-attr]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: Row.objects.create(symbol="Y", kind="stock"),
+        lambda: Row.objects.filter(symbol="X").delete(),
+        lambda: Row.objects.filter(symbol="X").update(active=False),
+        lambda: Row.objects.get(symbol="X").save(),
+    ],
+)
+def test_the_table_is_read_again_only_when_its_mark_has_changed(known: Instruments, change: Callable[[], object]) -> None:
+    Row.objects.create(symbol="X", kind="stock")
+    known.refresh()
+    assert queries_of(known.refresh) == 1  # the mark
+    change()
+    assert queries_of(known.refresh) == 2
+    assert queries_of(known.refresh) == 1
+
+
+@pytest.mark.django_db
+def test_a_change_without_a_mark_acts_in_the_end(known: Instruments, monkeypatch: pytest.MonkeyPatch) -> None:
+    Row.objects.create(symbol="X", name="old", kind="stock")
+    known.refresh()
+    Row.objects.update(name="new")
+    now = time.monotonic() + READ_ANYWAY_S + 1
+    monkeypatch.setattr("marketdata.instruments.clock.monotonic", lambda: now)
+    known.refresh()
+    assert known.get("X").name == "new"  # type: ignore[union-attr]
 
 
 @pytest.mark.django_db

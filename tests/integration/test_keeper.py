@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -34,6 +35,10 @@ class Listed:
         self.version += 1
 
 
+async def no_plans() -> None:
+    """There are none to be read."""
+
+
 @pytest.fixture
 def listed() -> Listed:
     return Listed("AAPL")
@@ -41,7 +46,7 @@ def listed() -> Listed:
 
 @pytest.fixture
 async def keeper(desk: Desk, listed: Listed) -> Keeper:
-    return Keeper(desk.hub, listed, stale_after_s=30, slow_notice_s=2, slow_close_s=10)  # type: ignore[arg-type]
+    return Keeper(desk.hub, listed, no_plans, stale_after_s=30, slow_notice_s=2, slow_close_s=10)  # type: ignore[arg-type]
 
 
 def heartbeat(keeper: Keeper, connection: Connection) -> Any:
@@ -137,4 +142,22 @@ async def test_a_chore_that_fails_is_noticed_and_forgiven(desk: Desk, keeper: Ke
     await desk.until(lambda: not keeper.alive)
     listed.arefresh_if_older = works  # type: ignore[method-assign]
     await desk.until(lambda: keeper.alive)
+    await keeper.stop()
+
+
+async def test_heartbeats_go_on_while_the_database_keeps_a_chore_waiting(desk: Desk, keeper: Keeper, listed: Listed) -> None:
+    answered, asked = asyncio.Event(), asyncio.Event()
+
+    async def wait(seconds: float) -> None:
+        asked.set()
+        await answered.wait()
+
+    listed.arefresh_if_older = wait  # type: ignore[method-assign]
+    client = desk.connect()
+    client.heartbeat_s = 0.1
+    keeper.start()
+    await asked.wait()
+    before = len(messages(client))
+    await desk.until(lambda: len(messages(client)) > before + 2)
+    answered.set()
     await keeper.stop()

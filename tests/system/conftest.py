@@ -51,6 +51,7 @@ class Tickwire:
         self.store = Store(redis_url, Layout(prefix))
         self.port = port
         self.process: subprocess.Popen[bytes] | None = None
+        self.planted = ""  # what the program printed that filled the database
 
     @property
     def url(self) -> str:
@@ -93,6 +94,18 @@ class Tickwire:
             return error.code, error.read()
         except OSError:
             return 0, b""
+
+    def stats(self, key: str) -> dict[str, int]:
+        """What the hub counts; the key is that of a member of staff."""
+        status, body = self.get("/api/v1/admin/stats/", Authorization=f"Bearer {key}")
+        assert status == 200, body
+        counts: dict[str, int] = json.loads(body)["counts"]
+        return counts
+
+    def resident_bytes(self) -> int:
+        """Memory of the server's one process."""
+        assert self.process is not None
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def publish(self, topic: str, *bodies: Any) -> list[int]:
         return self.store.publish([Update(topic, msgspec.json.encode(body)) for body in bodies])
@@ -150,12 +163,12 @@ def wait_for(condition: Callable[[], Any], server: Tickwire, timeout: float = 20
 
 
 def run_server(
-    folder: Path, redis_url: str, prefix: str, command: list[str], port: int = 0, **settings: str
+    folder: Path, redis_url: str, prefix: str, command: list[str], port: int = 0, plant: str = "", **settings: str
 ) -> Iterator[Tickwire]:
-    """Start a server with a migrated database and a few instruments; stop it in the end."""
+    """Start a server with a migrated database and a few instruments, or what `plant` puts into it; stop it in the end."""
     server = Tickwire(folder, redis_url, prefix, command, port, **settings)
     server.manage("migrate", "-v0")
-    server.manage("shell", "-v0", "-c", PLANT.format(symbols=SYMBOLS))
+    server.planted = server.manage("shell", "-v0", "-c", plant or PLANT.format(symbols=SYMBOLS))
     try:
         server.start()
         yield server

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from benchmarks import figures, machine
 from benchmarks.figures import Row, percentile, short
-from benchmarks.load import UPDATE, Greeting, Load, frame
+from benchmarks.load import UPDATE, Greeting, Load, _Client, frame
 from benchmarks.rows.p3 import Deliveries
 from benchmarks.source import Pacer, mqtt_length
-from benchmarks.trial import Trial, best
+from benchmarks.trial import Trial, best, undisturbed
 
 ROWS = {"P1": Row(123.4, "×", "≥ 100", True, {"a": 1}), "P2": Row(None, "×", "≥ 4", False)}
 
@@ -56,6 +59,14 @@ def test_the_best_trial_lost_nothing_and_was_in_time():
     assert best(trials, 50) is trials[1]
 
 
+def test_a_disturbed_trial_is_made_again_and_the_calmest_counts():
+    def trials(*disturbed: float) -> Iterator[Trial]:
+        return (replace(seen(index), disturbed_percent=percent) for index, percent in enumerate(disturbed, 1))
+
+    for disturbed, calmest in [((1.0,), 1), ((50.0, 2.0), 2), ((50.0, 20.0, 30.0), 2)]:
+        assert undisturbed(partial(next, trials(*disturbed))).updates_per_s == calmest
+
+
 def test_deliveries_go_on_where_the_publisher_stopped():
     due = Deliveries([1, 10, 100])
     assert [due(2), due(2), due(3)] == [11, 101, 111]
@@ -80,20 +91,44 @@ def test_a_clients_frame_is_masked(size, head):
     assert frame(b"x" * size) == head + bytes(4) + b"x" * size
 
 
-@pytest.mark.parametrize("cut", [1, 7, len(UPDATE) - 1, len(UPDATE), 40])
-def test_updates_are_counted_wherever_reads_cut_them(cut):
-    text = (b"{" + UPDATE + b"}") * 3
+def arrived(text: bytes, cut: int, greeting: Greeting, *, sampled: bool) -> int:
+    """What a load counts of two connections that are sent the text in pieces; the first is looked at."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        load = Load(server.getsockname()[1], Greeting(b"hello", ready=(b"!", 1)))
-        opened = load._open(0)
-        peer, _ = server.accept()
-        with peer:
-            for at in range(0, len(text), cut):
-                peer.sendall(text[at : at + cut])
-                opened.sock.setblocking(True)
-                load._read(opened)
+        load = Load(server.getsockname()[1], greeting)
+        for number, whole in enumerate((True, sampled)):
+            opened = load._open(number)
+            opened.sampled = whole
+            peer, _ = server.accept()
+            opened.sock.setblocking(True)
+            with peer:
+                for at in range(0, len(text), cut):
+                    peer.sendall(text[at : at + cut])
+                    load._read(opened)
+        counted = load.updates
         load.close()
-    assert load.updates == 3
+    return counted
+
+
+@pytest.mark.parametrize("even", [True, False])
+@pytest.mark.parametrize("cut", [1, 7, len(UPDATE) - 1, len(UPDATE), 40])
+def test_updates_are_counted_wherever_reads_cut_them(cut, even):
+    text = (b"{" + UPDATE + b"}") * 3
+    assert arrived(text, cut, Greeting(b"hello", even=even), sampled=not even) == 2 * 3
+
+
+@pytest.mark.parametrize("more", [-1, 1, 16, 18])
+def test_bytes_that_are_not_whole_updates_are_noticed(more):
+    load = Load(0, Greeting(b"hello", even=True))
+    size = len(UPDATE) + 2
+    with socket.socket() as one, socket.socket() as other:
+        for number, sock in enumerate((one, other)):
+            client = load._clients[number] = _Client(number, sock)
+            client.sampled, client.size, client.updates = number == 0, 3 * size, 3 * (number == 0)
+        assert (load.updates, load.unclear) == (6, 0)
+        client.size -= size
+        assert (load.updates, load.unclear) == (5, 0)
+        client.size += size + more
+        assert load.unclear == 1
 
 
 def test_a_process_has_used_cpu_and_memory():

@@ -1,12 +1,13 @@
-"""Where bytes leave, on a server that offers nothing but `send`."""
+"""Where bytes leave: through uvicorn's transport, and on a server that offers nothing but `send`."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import MutableMapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
-from realtime.sinks import PLAIN_HIGH, SendSink
+from realtime.sinks import HIGH_WATER_BYTES, PLAIN_HIGH, FrameSink, FramesProtocol, Mailbox, SendSink
 
 
 class Peer:
@@ -57,3 +58,71 @@ async def test_a_socket_that_is_gone_leaves_no_task_behind() -> None:
     await asyncio.sleep(0)  # it waits for messages now
     sink.release()
     await until(lambda: asyncio.all_tasks() == before)
+
+
+class Transport:
+    """A socket whose kernel buffer is full: what is written waits."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+
+    def write(self, payload: bytes) -> None:
+        self.waiting += len(payload)
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def frame_sink() -> tuple[FrameSink, Transport, list[str]]:
+    transport, seen = Transport(), list[str]()
+    sink = FrameSink(cast(FramesProtocol, SimpleNamespace(close_sent=False, disconnected=False, transport=transport)))
+    sink.on_pause, sink.on_resume = lambda: seen.append("pause"), lambda: seen.append("resume")
+    return sink, transport, seen
+
+
+def test_a_socket_is_full_when_too_much_waits_for_the_kernel_and_has_drained_when_nothing_does() -> None:
+    sink, transport, seen = frame_sink()
+    sink.write(b"x" * HIGH_WATER_BYTES)
+    sink.choke()
+    assert seen == []  # it waits, but it is not too much
+    sink.write(b"x")
+    sink.write(b"x")
+    assert seen == ["pause"]
+    transport.waiting = 0
+    sink.clear()
+    assert seen == ["pause", "resume"]
+
+
+def test_a_short_wait_for_the_kernel_is_nobodys_business() -> None:
+    sink, transport, seen = frame_sink()
+    sink.write(b"x")
+    sink.choke()
+    transport.waiting = 0
+    sink.clear()
+    sink.write(b"x" * 2 * HIGH_WATER_BYTES)  # the kernel takes it
+    assert seen == []
+
+
+async def test_a_mailbox_gives_events_in_order_and_waits_for_the_next() -> None:
+    box = Mailbox()
+    box.put_nowait(1)
+    box.put_nowait(2)
+    assert [await box.get(), await box.get(), box.empty()] == [1, 2, True]
+    waiting = asyncio.create_task(box.get())
+    await asyncio.sleep(0)
+    box.put_nowait(3)
+    box.put_nowait(4)
+    assert [await waiting, await box.get()] == [3, 4]
+
+
+async def test_giving_up_on_a_mailbox_loses_nothing() -> None:
+    box = Mailbox()
+    waiting = asyncio.create_task(box.get())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    box.put_nowait(1)
+    assert await box.get() == 1

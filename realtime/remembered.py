@@ -1,0 +1,41 @@
+"""Answers of the database that are believed for a moment, so that a reconnect storm costs few queries."""
+
+from __future__ import annotations
+
+import time
+from typing import Generic, TypeVar
+
+Answer = TypeVar("Answer")
+
+
+class Remembered(Generic[Answer]):
+    """Answers by key, each for a while. Safe among threads; everybody gets the very same object.
+
+    Args:
+        for_s: how long an answer is believed.
+        most: how many are kept; one more, and all are forgotten.
+    """
+
+    def __init__(self, for_s: float, most: int = 1000) -> None:
+        self.for_s = for_s
+        self.most = most
+        self._answers: dict[str, tuple[float, Answer]] = {}
+
+    def get(self, key: str) -> Answer | None:
+        """The answer, if it was given a short while ago."""
+        until, answer = self._answers.get(key, (0.0, None))
+        return answer if time.monotonic() < until else None
+
+    def last(self, key: str) -> Answer | None:
+        """The last answer, however long ago it was given."""
+        return self._answers.get(key, (0.0, None))[1]
+
+    def set(self, key: str, answer: Answer) -> None:
+        """Keep an answer."""
+        if len(self._answers) >= self.most:
+            self._answers.clear()
+        self._answers[key] = (time.monotonic() + self.for_s, answer)
+
+    def clear(self) -> None:
+        """Ask again from now on."""
+        self._answers.clear()

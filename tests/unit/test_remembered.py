@@ -1,0 +1,44 @@
+"""Answers of the database that are believed for a moment."""
+
+from __future__ import annotations
+
+import pytest
+
+from realtime import remembered
+from realtime.remembered import Remembered
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(remembered.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_an_answer_is_believed_for_its_time(clock: list[float]) -> None:
+    answers: Remembered[list[int]] = Remembered(2.0)
+    answer = [1]
+    answers.set("a", answer)
+    clock[0] += 1.9
+    assert answers.get("a") is answer
+    clock[0] += 0.1
+    assert answers.get("a") is None
+
+
+def test_there_is_no_answer_to_what_nobody_asked() -> None:
+    assert Remembered(2.0).get("a") is None
+
+
+def test_no_more_answers_are_kept_than_the_bound(clock: list[float]) -> None:
+    answers: Remembered[int] = Remembered(2.0, most=3)
+    for number in range(10):
+        answers.set(str(number), number)
+        assert len(answers._answers) <= 3
+    assert answers.get("9") == 9
+
+
+def test_a_cleared_memory_asks_again() -> None:
+    answers: Remembered[int] = Remembered(2.0)
+    answers.set("a", 1)
+    answers.clear()
+    assert answers.get("a") is None
