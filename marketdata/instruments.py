@@ -124,17 +124,17 @@ class Instruments:
         """Look at the table's mark, and read the table if that has changed."""
         due = self._known is None or clock.monotonic() - self._read_at > READ_ANYWAY_S
         if due or self._mark != Mark.of_table():
-            self._read()
+            rows = models.Instrument.objects.order_by("symbol").values_list(*Instrument.__struct_fields__)
+            self._take({row[0]: Instrument(*row) for row in rows})
         self._looked_at = clock.monotonic()
 
-    def _read(self) -> None:
-        rows = models.Instrument.objects.order_by("symbol").values_list(*Instrument.__struct_fields__)
-        known = {row[0]: Instrument(*row) for row in rows}
+    def _take(self, known: dict[str, Instrument]) -> None:
         if known != self._known:
             self._known = known
             self._active = {symbol: instrument for symbol, instrument in known.items() if instrument.active}
             self.version += 1
         self._mark, self._read_at = Mark.of(known.values()), clock.monotonic()
+        self._looked_at = self._read_at
 
     async def arefresh(self) -> None:
         """Refresh from asynchronous code."""
