@@ -158,14 +158,14 @@ def scratch() -> Iterator[Path]:
 
 
 @contextmanager
-def redis_server(home: Path) -> Iterator[Path]:
-    """A Redis that keeps nothing on disk, on a Unix socket, on the clients' core."""
+def redis_server(home: Path, core: int = machine.CLIENT_CORE) -> Iterator[Path]:
+    """A Redis that keeps nothing on disk, on a Unix socket."""
     path = home / "redis.sock"
     command = [
         binary(), "--port", "0", "--unixsocket", str(path), "--dir", str(home), "--save", "", "--appendonly", "no",
         "--client-output-buffer-limit", "pubsub", "128mb", "64mb", "60",
     ]  # fmt: skip
-    with started(command, core=machine.CLIENT_CORE), redis.Redis(unix_socket_path=str(path)) as client:
+    with started(command, core=core), redis.Redis(unix_socket_path=str(path)) as client:
         wait_for(client.ping, "Redis")
         yield path
 

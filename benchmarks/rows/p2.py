@@ -1,5 +1,7 @@
 """P2: highest sustained updates/s on one core: 200 subscribers of one trade topic, p99 ≤ 50 ms, nothing lost; beside others.
 
+The one core is the server's and, where a system has one, its Redis's. Clients and publisher have the other.
+
 For each system the rate is doubled, then raised from the last good one by a fifth at a time, each until a rate fails twice.
 A trial is a second of warm-up and a window of two, on fresh connections. The value is Tickwire's highest over the highest of the
 others. Where the clients' core was full (`client_is_the_limit`) a system might do more than is shown.
