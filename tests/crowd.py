@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,7 +111,7 @@ class Reader:
         told: whatever came but updates and snapshots.
         faults: unnamed holes, repetitions, and updates of topics without a snapshot.
         ended: the close code; None while the connection is open.
-        ages_us: where it is a list, how old each update was when it was read, by the `ts` in it.
+        ages_us: where there is one, how old each update was when it was read, by the `ts` in it.
     """
 
     number: int
@@ -124,7 +124,7 @@ class Reader:
     told: list[Any] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     ended: int | None = None
-    ages_us: list[int] | None = None
+    ages_us: MutableSequence[int] | None = None
     greeted: bool = False
     live: bool = False
     buffer: bytearray = field(default_factory=bytearray)
