@@ -99,7 +99,7 @@ def test_the_printed_password_opens_the_admin(first, password):
 def test_the_log_names_every_process(first, password):
     for _ in range(5):
         first.run.read_until("started (pid=")
-    assert set(re.findall(r"(\w+) started", first.run.output)) == {"redis", "web", "worker", "beat", "feed"}
+    assert set(re.findall(r"(\w+) started \(pid=", first.run.output)) == {"redis", "web", "worker", "beat", "feed"}
 
 
 def test_a_taken_port_is_refused_before_anything_starts(first, tmp_path):
