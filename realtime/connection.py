@@ -20,8 +20,8 @@ class Sink(Protocol):
     Attributes:
         framed: it takes WebSocket frames; otherwise it takes lists of messages.
         deflates: the client agreed to compressed frames.
-        full: too much waits for the peer. It takes more, but whoever writes should wait for `on_resume`.
-        on_pause, on_resume: called when the socket is full, and when it has drained.
+        full: something waits for the peer. It takes more, but who has a choice should wait for `on_resume`.
+        on_pause, on_resume: called when too much waits, and when nothing does any more.
     """
 
     framed: bool

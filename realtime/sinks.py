@@ -23,8 +23,8 @@ from realtime.codes import Close
 from realtime.frames import WINDOW_BITS
 
 EXTENSION = "tickwire.sink"
-HIGH_WATER_BYTES = 64 * 1024  # what may wait for the kernel before a socket counts as full; it has drained when nothing waits
-NOTSENT_LOWAT_BYTES = 128 * 1024
+HIGH_WATER_BYTES = 64 * 1024  # what may wait for the kernel before a connection counts as slow
+NOTSENT_LOWAT_BYTES = 64 * 1024
 TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 CLOSE_S = 2.0  # how long a closed peer may take to read what it was sent
 PLAIN_HIGH, PLAIN_LOW = 64, 16  # messages that wait in a `SendSink`
@@ -55,13 +55,13 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class FrameSink:
     """Writes frames straight to the transport; see `realtime.connection.Sink`."""
 
-    __slots__ = ("_choked", "_protocol", "full", "on_pause", "on_resume")
+    __slots__ = ("_paused", "_protocol", "full", "on_pause", "on_resume")
 
     framed = True
 
     def __init__(self, protocol: FramesProtocol) -> None:
         self._protocol = protocol
-        self._choked = False  # the kernel did not take everything
+        self._paused = False  # so much waits for the kernel that `on_pause` was called
         self.full = False
         self.on_pause: Callable[[], None] | None = None
         self.on_resume: Callable[[], None] | None = None
@@ -77,28 +77,26 @@ class FrameSink:
         if protocol.close_sent or protocol.disconnected or protocol.transport.is_closing():
             return False
         protocol.transport.write(payload)  # type: ignore[arg-type]  # a framed encoding makes bytes
-        if self._choked and not self.full:
+        if self.full and not self._paused:
             self._measure()
         return True
 
     def choke(self) -> None:
         """Called by the protocol: bytes wait for the kernel."""
-        self._choked = True
+        self.full = True
         self._measure()
 
     def _measure(self) -> None:
         if self._protocol.transport.get_write_buffer_size() > HIGH_WATER_BYTES:
-            self.full = True
+            self._paused = True
             if self.on_pause is not None:
                 self.on_pause()
 
     def clear(self) -> None:
         """Called by the protocol: nothing waits any more."""
-        self._choked = False
-        if self.full:
-            self.full = False
-            if self.on_resume is not None:
-                self.on_resume()
+        self.full = self._paused = False
+        if self.on_resume is not None:
+            self.on_resume()
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame; a peer that does not answer is cut off after two seconds."""

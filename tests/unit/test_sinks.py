@@ -96,14 +96,14 @@ def test_a_socket_is_full_when_too_much_waits_for_the_kernel_and_has_drained_whe
     assert seen == ["pause", "resume"]
 
 
-def test_a_short_wait_for_the_kernel_is_nobodys_business() -> None:
+def test_a_short_wait_for_the_kernel_makes_nobody_slow() -> None:
     sink, transport, seen = frame_sink()
     sink.write(b"x")
     sink.choke()
     transport.waiting = 0
     sink.clear()
     sink.write(b"x" * 2 * HIGH_WATER_BYTES)  # the kernel takes it
-    assert seen == []
+    assert "pause" not in seen
 
 
 async def test_a_mailbox_gives_events_in_order_and_waits_for_the_next() -> None:
