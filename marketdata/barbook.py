@@ -5,20 +5,24 @@ Rules of this file:
    that state since it was read. Who comes second reads it again and derives again: two processes may take trades of a symbol.
 2. What is remembered of a symbol never runs ahead of the store: a batch that was not published is forgotten again.
 3. A store that lost its memory gets this process's state back.
+4. Trades that the store has had already are left out, though this process never saw them: they are nobody's twice.
+5. What does not fit into one step is owed, and goes out before anything else does.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
-from marketdata.errors import Conflict
+from marketdata.batch import Mark, State
+from marketdata.errors import Conflict, Repeated, StoreUnavailable
 from marketdata.klines import Bars, ticker
 from marketdata.outage import Outage
-from marketdata.steps import Load, Publish, Steps
-from marketdata.store import State
+from marketdata.steps import Known, Load, Publish, Steps
 from marketdata.ticks import Kline, Tick, Trade
 from marketdata.topics import Interval
 
@@ -98,27 +102,44 @@ class Barbook:
         self._session_of = session_of
         self._derive = frozenset(derive)
         self._entries: dict[str, _Entry] = {}
+        self._owed: list[Tick] = []
         self._contention = Outage("deriving bars", log)
 
-    def publish(self, ticks: dict[int, Tick], now_us: int) -> Steps[Batch]:
+    def publish(self, ticks: dict[int, Tick], now_us: int, mark: Mark | None = None) -> Steps[Batch]:
         """Publish ticks with all that follows from the trades among them.
 
         Args:
             ticks: believed ones, by index in their batch.
             now_us: wall clock.
+            mark: makes it safe to give the same ticks again when nobody knows whether they were published.
 
         Returns:
             What was published.
         """
+        left, repeats = dict(ticks), []
+        while True:
+            try:
+                batch = yield from self._publish_derived(left, now_us, mark)
+            except Repeated as error:
+                repeats += error.places
+                for index in error.places:
+                    del left[index]
+            else:
+                batch.duplicates += repeats
+                if batch.too_late:
+                    yield from _tell_repeats(batch, ticks)
+                return batch
+
+    def _publish_derived(self, ticks: dict[int, Tick], now_us: int, mark: Mark | None) -> Steps[Batch]:
         trades = _trades(ticks) if self._derive else {}
         if missing := [symbol for symbol in trades if symbol not in self._entries]:
             yield from self._read(missing)
-        batch = yield from self._publish(trades, partial(self._derived, ticks, trades, now_us))
+        batch = yield from self._publish(trades, partial(self._derived, ticks, trades, now_us), mark)
         if batch is None:
             self._contention.failed("other processes keep changing the same bars; trades are published without them")
             batch, fresh = self._sifted(ticks, trades)
+            yield from _say(batch, list(batch.ticks.values()), mark)
             self.underived += sum(map(len, fresh.values()))
-            yield Publish(list(batch.ticks.values()))
         elif trades:
             self._contention.over()
         return batch
@@ -175,14 +196,15 @@ class Barbook:
             batch.klines += [kline for kline in klines if (symbol, kline.interval) not in self.own]
         batch.states[symbol] = State(state_key(symbol), entry.version, entry.bars.dump())
 
-    def _publish(self, symbols: Collection[str], derive: Callable[[], Batch]) -> Steps[Batch | None]:
+    def _publish(self, symbols: Collection[str], derive: Callable[[], Batch], mark: Mark | None = None) -> Steps[Batch | None]:
         """Derive and publish; None when other writers of these symbols were quicker every time."""
+        yield from self._pay()
         for _ in range(ATTEMPTS):
             try:
                 batch = derive()
                 updates: Sequence[Tick] = [*batch.ticks.values(), *batch.klines, *batch.tickers]
                 if updates or batch.states:
-                    yield Publish(updates[:MOST_UPDATES], list(batch.states.values()))
+                    yield from _say(batch, updates[:MOST_UPDATES], mark)
             except Conflict:
                 self._forget(symbols)
                 yield from self._read(symbols)
@@ -193,10 +215,16 @@ class Barbook:
             for symbol, state in batch.states.items():
                 entry = self._entries[symbol]
                 entry.version, entry.value = state.version + 1, state.value
-            for start in range(MOST_UPDATES, len(updates), MOST_UPDATES):
-                yield Publish(updates[start : start + MOST_UPDATES])
+            self._owed += updates[MOST_UPDATES:]
+            with suppress(StoreUnavailable):  # the batch is published; what is owed stays so, and the next one begins with it
+                yield from self._pay()
             return batch
         return None
+
+    def _pay(self) -> Steps[None]:
+        while self._owed:
+            yield Publish(self._owed[:MOST_UPDATES])
+            del self._owed[:MOST_UPDATES]
 
     def _read(self, symbols: Collection[str]) -> Steps[None]:
         states: list[State] = yield Load([state_key(symbol) for symbol in symbols])
@@ -220,6 +248,26 @@ class Barbook:
             except ValueError as error:
                 log.warning("the bars of %s begin anew: %s", symbol, error)
         return Bars(symbol)
+
+
+def _say(batch: Batch, updates: Sequence[Tick], mark: Mark | None) -> Steps[None]:
+    """Publish what a batch begins with; `Repeated` names ticks by their index in the batch."""
+    try:
+        yield Publish(updates, list(batch.states.values()), mark)
+    except Repeated as error:
+        indices = list(batch.ticks)
+        raise Repeated([indices[place] for place in error.places]) from None
+
+
+def _tell_repeats(batch: Batch, ticks: dict[int, Tick]) -> Steps[None]:
+    """Trades that are too late may be repeats that the bars have forgotten and the store has not."""
+    late = [cast(Trade, ticks[index]) for index in batch.too_late]
+    try:
+        known: list[bool] = yield Known(late)
+    except StoreUnavailable:  # the batch is published; what is asked here is told to nobody but the counters
+        return
+    batch.duplicates += [index for index, is_known in zip(batch.too_late, known, strict=True) if is_known]
+    batch.too_late = [index for index, is_known in zip(batch.too_late, known, strict=True) if not is_known]
 
 
 def _trades(ticks: dict[int, Tick]) -> Trades:

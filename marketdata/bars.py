@@ -16,16 +16,17 @@ from django import db
 from django.db import connection, transaction
 
 from marketdata import models
+from marketdata.backoff import Backoff
 from marketdata.instruments import instruments
+from marketdata.kept import KeptTask
 from marketdata.klines import bucket
-from marketdata.outage import Outage
 from marketdata.ticks import Kline
 from marketdata.topics import Interval
 
 log = logging.getLogger(__name__)
 
 PAUSE_S = 1.0
-RETRY_S = 5.0
+RETRY_S = (1.0, 30.0)  # longest pause after the first failed write, and after any
 STOP_S = 2.0
 MOST_PENDING = 100_000  # about 60 MB
 MOST_ROWS = 2000  # in one statement: SQLite takes 32,766 parameters
@@ -133,7 +134,7 @@ class BarWriter:
         save: Callable[[Sequence[Kline]], None] = save,
         *,
         pause_s: float = PAUSE_S,
-        retry_s: float = RETRY_S,
+        retry_s: float = RETRY_S[0],
         most: int = MOST_PENDING,
     ) -> None:
         """Take the parts.
@@ -141,17 +142,18 @@ class BarWriter:
         Args:
             save: writes bars; whatever it raises means that none was written.
             pause_s: between two writes of the running writer.
-            retry_s: no try sooner than that after one that failed.
+            retry_s: no longer than that no other try is made after a first one that failed.
             most: bars that may wait; of more the oldest are dropped.
         """
         self.saved = self.dropped = 0
-        self.outage = Outage("saving closed bars", log)
-        self._save, self._pause_s, self._retry_s, self._most = save, pause_s, retry_s, most
+        self._backoff = Backoff("saving closed bars", log, first_s=retry_s, longest_s=max(retry_s, RETRY_S[1]))
+        self.outage = self._backoff.outage
+        self._save, self._pause_s, self._most = save, pause_s, most
         self._pending: dict[Key, Kline] = {}
         self._writing = 0  # bars in the hands of `save`
         self._lock = Lock()
         self._retry_at = 0.0  # monotonic seconds
-        self._task: asyncio.Task[None] | None = None
+        self._task = KeptTask("saving closed bars", self._run, log)
         # A thread of its own: a database that hangs here must not keep others from reading.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="closed-bars")
 
@@ -186,20 +188,20 @@ class BarWriter:
         try:
             self._save(list(batch.values()))
         except Exception as error:
-            self.outage.failed(error, foreseen=isinstance(error, db.Error))
-            self._retry_at = time.monotonic() + self._retry_s
+            self._backoff.failed(error, foreseen=isinstance(error, db.Error))
+            self._retry_at = time.monotonic() + self._backoff.wait_s
             with self._lock:
                 self._pending = {**batch, **self._pending}
                 self._bound()
         else:
             self.saved += len(batch)
-            self.outage.over()
+            self._backoff.over()
         finally:
             self._writing = 0
 
     async def start(self) -> None:
         """Write from now on in a thread, once a pause."""
-        self._task = self._task or asyncio.create_task(self._run(), name="saving closed bars")
+        self._task.start()
 
     async def _run(self) -> None:
         while True:
@@ -215,11 +217,7 @@ class BarWriter:
 
     async def stop(self) -> None:
         """Write what waits, for `STOP_S` at most, and stop."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._task.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_S):
                 await self._flush_behind(force=True)

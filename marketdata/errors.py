@@ -70,12 +70,34 @@ class StoreUnavailable(MarketDataError):
     code, label = 126, "feed_unavailable"
 
 
+class StoreRefused(StoreUnavailable):
+    """Redis answers, but takes nothing: it has no memory left, cannot write to its disk, or is a replica."""
+
+
+class DatabaseUnavailable(MarketDataError):
+    """The database did not answer, and what it said before does not help."""
+
+    code, label = 128, "overloaded"
+
+
 class FeedError(MarketDataError):
     """A feed cannot go on: its venue, file or options are at fault."""
 
 
 class BadFeedOptions(FeedError):
     """Options that a feed refuses; the message names the option."""
+
+
+class Repeated(MarketDataError):
+    """Some updates were published before; none of the batch was published now.
+
+    Attributes:
+        places: of these updates in the batch.
+    """
+
+    def __init__(self, places: list[int]) -> None:
+        super().__init__(f"{len(places)} updates were published before")
+        self.places = places
 
 
 class Conflict(MarketDataError):

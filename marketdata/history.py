@@ -7,10 +7,14 @@ from typing import NamedTuple
 import msgspec
 
 from marketdata import bars
-from marketdata.store import MemoryStore, Store
+from marketdata.errors import StoreUnavailable
+from marketdata.memory_store import MemoryStore
+from marketdata.reads import Reads
+from marketdata.store import Store
 from marketdata.ticks import body
 from marketdata.topics import DataType, Interval, Topic
 
+Readable = Store | Reads | MemoryStore
 ALWAYS_US = 1 << 62
 FEW, ALL = 100, 1000  # updates of the store: what mostly reaches back to the bars at rest, and the most that are kept
 
@@ -21,10 +25,12 @@ class Page(NamedTuple):
     Attributes:
         bodies: oldest first.
         older_us: `end_us` of the page of older bars; None where there is none.
+        stale: the store could not be asked: the open bar is missing, and perhaps the newest closed ones.
     """
 
     bodies: list[bytes]
     older_us: int | None
+    stale: bool = False
 
 
 class _Bar(NamedTuple):
@@ -43,7 +49,7 @@ _head = msgspec.json.Decoder(_Head).decode
 
 
 def klines(
-    store: Store | MemoryStore, symbol: str, interval: Interval, *, start_us: int = 0, end_us: int = ALWAYS_US, limit: int = 500
+    store: Readable, symbol: str, interval: Interval, *, start_us: int = 0, end_us: int = ALWAYS_US, limit: int = 500
 ) -> Page:
     """The newest `limit` bars that opened in `[start_us, end_us)`.
 
@@ -51,20 +57,26 @@ def klines(
     updates fill that in. Where both have a bar, the store's is taken unless it is an earlier revision.
 
     Raises:
-        StoreUnavailable: Redis did not answer.
+        StoreUnavailable: Redis did not answer, and there are no bars at rest.
     """
     at_rest = bars.load(symbol, interval, start_us, end_us, limit + 1)
     found = {bar.open_time: _Bar(bar.revision, body(bar)) for bar in at_rest}
     joint_us = at_rest[-1].open_time + interval.length_us if at_rest else 0
-    for open_time, bar in _recent(store, Topic(DataType.KLINE, symbol, interval), joint_us).items():
+    try:
+        recent, stale = _recent(store, Topic(DataType.KLINE, symbol, interval), joint_us), False
+    except StoreUnavailable:
+        if not at_rest:
+            raise
+        recent, stale = {}, True
+    for open_time, bar in recent.items():
         if start_us <= open_time < end_us and (open_time not in found or bar.revision >= found[open_time].revision):
             found[open_time] = bar
     times = sorted(found)
     page = times[-limit:]
-    return Page([found[time].body for time in page], page[0] if len(times) > limit else None)
+    return Page([found[time].body for time in page], page[0] if len(times) > limit else None, stale)
 
 
-def _recent(store: Store | MemoryStore, topic: Topic, joint_us: int) -> dict[int, _Bar]:
+def _recent(store: Readable, topic: Topic, joint_us: int) -> dict[int, _Bar]:
     """The last state of each bar in the store, back to the bar that opened at `joint_us` or as far as the store goes."""
     recent: dict[int, _Bar] = {}
     for count in (FEW, ALL):

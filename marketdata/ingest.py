@@ -3,13 +3,13 @@
 Rules of this file:
 1. One bad tick never affects the others: it is refused with a reason (`REASONS`), counted, and the rest goes on.
 2. A batch that could not be published leaves no trace here, and may be given again.
-3. A trade is published once: its repeats are counted and left out. A trade too late for its bars is refused, so that the tape
-   and the bars tell the same story.
+3. A trade is published once, whichever process brings it again: repeats are counted and left out. A trade too late for its
+   bars is refused, so that the tape and the bars tell the same story.
 4. Where a feed brings klines of its own for a symbol and interval, none are derived for these.
 5. The database holds up no tick: what is known of instruments goes on being used, and closed bars wait for it.
 
 The synchronous face (`accept`, `advance`) serves Celery tasks and views and takes a `Publisher`; the asynchronous one
-(`aaccept`, `aadvance`, `start`, `stop`) serves the feed process and takes an `AsyncPublisher`.
+(`aaccept`, `aoffer`, `aadvance`, `start`, `stop`) serves the feed process and takes an `AsyncPublisher`.
 """
 
 from __future__ import annotations
@@ -18,23 +18,27 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, NamedTuple
 
 from django import db
+from django.conf import settings
 
+from marketdata.backlog import Backlog
 from marketdata.barbook import Barbook
 from marketdata.bars import BarWriter
+from marketdata.batch import Mark
 from marketdata.checks import REASONS, flaw
 from marketdata.instruments import Instruments
+from marketdata.offers import Offered, Offers
 from marketdata.outage import Outage
 from marketdata.publisher import AsyncPublisher, Publisher
 from marketdata.steps import Steps, arun, run
 from marketdata.store import now_us
 from marketdata.ticks import Kline, Tick, Trade
 
-__all__ = ["REASONS", "Accepted", "Ingest", "Rejected"]
+__all__ = ["REASONS", "Accepted", "Ingest", "Offered", "Rejected"]
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +67,10 @@ class Rejected:
     reason: str
     message: str
 
+    def behind(self, count: int) -> Rejected:
+        """The same in a batch that begins with that many other ticks."""
+        return replace(self, index=self.index + count)
+
 
 class Accepted(NamedTuple):
     """What became of a batch.
@@ -87,6 +95,7 @@ class Ingest:
         rejected_by_reason: ticks refused, by key of `REASONS`.
         writer: saves the closed bars.
         book: derives; counts trades published `underived`.
+        offers: what waits for the store.
     """
 
     def __init__(
@@ -98,16 +107,18 @@ class Ingest:
         most_ahead_us: int | None = MOST_AHEAD_US,
         clock: Callable[[], int] = now_us,
         writer: BarWriter | None = None,
+        backlog: Backlog | None = None,
     ) -> None:
         """Take the parts.
 
         Args:
             publisher: an `AsyncPublisher` for the asynchronous face, a `Publisher` for the other.
             instruments: read model; ingest keeps it fresh.
-            derive: what to make of trades: `kline`, `ticker`, both or neither. With neither, repeats are not noticed.
+            derive: what to make of trades: `kline`, `ticker`, both or neither.
             most_ahead_us: how far an event may lie in the future; None: any (a restamped replay may run ahead).
             clock: µs since the Unix epoch.
             writer: saves closed bars.
+            backlog: where offered ticks wait for the store; None: as large as the settings say.
         """
         self.accepted = self.duplicates = 0
         self.rejected_by_reason: Counter[str] = Counter()
@@ -120,6 +131,7 @@ class Ingest:
         self._latest: Latest = {}
         self._database = Outage("reading instruments", log)
         self._lock, self._alock = Lock(), asyncio.Lock()
+        self.offers = Offers(self._aaccept_some, _backlog() if backlog is None else backlog, MOST_TICKS)
         self._refreshing: asyncio.Task[None] | None = None
 
     def accept(self, ticks: Sequence[Tick]) -> Accepted:
@@ -168,7 +180,8 @@ class Ingest:
         await self.writer.start()
 
     async def stop(self) -> None:
-        """Save the closed bars that wait, for a bounded time."""
+        """Publish the ticks and save the closed bars that wait, for a bounded time."""
+        await self.offers.stop()
         if self._refreshing is not None:
             await asyncio.wait([self._refreshing], timeout=_STOP_S)
         await self.writer.stop()
@@ -179,8 +192,28 @@ class Ingest:
         async with self._alock:
             return await arun(self._accept(ticks), self._publisher)
 
+    async def aoffer(self, ticks: Sequence[Tick], wait: float = 0.0) -> Offered:
+        """Validate, derive, publish; while the store is away the ticks wait for it and no error is raised.
+
+        Args:
+            ticks: in order.
+            wait: for how many seconds at most the caller may be held up while its ticks wait: for feeds that can be slowed.
+
+        Returns:
+            What became of the ticks so far. Those that wait are published in order when the store is back, and counted then;
+            of too many the `Backlog` leaves some out, which it counts.
+        """
+        await self._arefresh()
+        return await self.offers.offer(ticks, wait)
+
+    async def _aaccept_some(self, ticks: Sequence[Tick], mark: Mark) -> Accepted:
+        async with self._alock:
+            return await arun(self._accept_some(ticks, mark), self._publisher)
+
     async def aadvance(self, now: int) -> None:
-        """See `advance`."""
+        """See `advance`. While ticks wait for the store no bar is closed by the clock: they may belong to it."""
+        if self.offers.waiting:
+            return
         async with self._alock:
             await arun(self._advance(now), self._publisher)
 
@@ -208,13 +241,13 @@ class Ingest:
             done = yield from self._accept_some(ticks[start : start + MOST_TICKS])
             accepted += done.accepted
             duplicates += done.duplicates
-            rejected += [Rejected(start + each.index, each.code, each.reason, each.message) for each in done.rejected]
+            rejected += [each.behind(start) for each in done.rejected]
         return Accepted(accepted, sorted(rejected), duplicates)
 
-    def _accept_some(self, ticks: Sequence[Tick]) -> Steps[Accepted]:
+    def _accept_some(self, ticks: Sequence[Tick], mark: Mark | None = None) -> Steps[Accepted]:
         good, refused, latest = self._sift(ticks)
         self.book.own.update((tick.symbol, tick.interval) for tick in good.values() if type(tick) is Kline)
-        batch = yield from self.book.publish(good, self._clock())
+        batch = yield from self.book.publish(good, self._clock(), mark)
         self._latest.update(latest)
         self.writer.put(batch.closed())
         refused.update((index, "too_late") for index in batch.too_late)
@@ -261,3 +294,8 @@ class Ingest:
             if not self.rejected_by_reason[reason]:
                 log.warning("a tick was refused: %s; more of this are only counted", REASONS[reason].message)
             self.rejected_by_reason[reason] += 1
+
+
+def _backlog() -> Backlog:
+    sources = settings.TICKWIRE.sources
+    return Backlog(sources.backlog_updates, sources.backlog_bytes)

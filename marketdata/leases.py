@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
-from marketdata.store import Store, reachable
+from marketdata.redis_errors import reachable
+from marketdata.store import Store
 
 # Both: KEYS[1] the lease, ARGV[1] the holder's token.
 _GIVE_BACK = """

@@ -12,6 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -140,7 +141,13 @@ class Polling:
         if now < asked.due_us:
             self._leases.give_back(lease, lease.note)
             return None
-        accepted = self._ask(running, lease, now, asked.since_us)
+        try:
+            accepted = self._ask(running, lease, now, asked.since_us)
+        except StoreUnavailable as error:
+            with suppress(StoreUnavailable):  # it may answer again, or answer and take no ticks
+                self._note(running, failure=str(error))
+                self._leases.give_back(lease, asked.next(now, running.interval_us, good=False))
+            raise
         self._leases.give_back(lease, asked.next(now, running.interval_us, good=accepted is not None))
         return accepted
 
@@ -178,6 +185,10 @@ class Polling:
             last,
             kind=kind,
             connected=done is not None,
+            healthy=done is not None,
+            fault="" if done is not None else "disconnected",
+            symbols=(count := len(running.feed.listings())),
+            active_symbols=count,
             last_event_us=max((tick.ts for tick in batch), default=last.last_event_us),
             ticks=last.ticks + (done.accepted if done else 0),
             rejected=last.rejected + (len(done.rejected) if done else 0),

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from marketdata.barbook import state_key
+from marketdata.batch import State
 from marketdata.errors import Conflict
 from marketdata.feeds import FeedWithPast, Listing
 from marketdata.instruments import Instruments
 from marketdata.klines import Bars, bucket
-from marketdata.store import MemoryStore, State, Store
+from marketdata.memory_store import MemoryStore
+from marketdata.store import Store
 from marketdata.topics import Interval
 
 STALE_US = 120_000_000

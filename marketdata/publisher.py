@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-from marketdata.store import AsyncStore, MemoryStore, State, Store, Update
-from marketdata.ticks import Tick, body
+from marketdata.batch import Mark, State, Update
+from marketdata.memory_store import MemoryStore
+from marketdata.store import AsyncStore, Store
+from marketdata.ticks import Tick, Trade, body
 
 
 def _updates(ticks: Sequence[Tick]) -> list[Update]:
-    return [Update(str(tick.topic), body(tick)) for tick in ticks]
+    return [Update(str(tick.topic), body(tick), tick.id if type(tick) is Trade else "") for tick in ticks]
+
+
+def _ids(trades: Sequence[Trade]) -> list[tuple[str, str]]:
+    return [(str(trade.topic), trade.id) for trade in trades]
 
 
 class Publisher:
@@ -29,11 +35,15 @@ class Publisher:
         """The publisher of this installation."""
         return cls(Store.from_settings())
 
-    def publish(self, ticks: Sequence[Tick], states: Sequence[State] = ()) -> list[int]:
+    def publish(self, ticks: Sequence[Tick], states: Sequence[State] = (), mark: Mark | None = None) -> list[int]:
         """Publish a batch in one step; see `Store.publish` for returns and errors."""
-        seqs = self.store.publish(_updates(ticks), states)
+        seqs = self.store.publish(_updates(ticks), states, mark)
         self.published += len(seqs)
         return seqs
+
+    def known(self, trades: Sequence[Trade]) -> list[bool]:
+        """Whether each was published lately, see `Store.known`."""
+        return self.store.known(_ids(trades))
 
     def load(self, keys: Sequence[str]) -> list[State]:
         """Read states, see `Store.load`."""
@@ -52,11 +62,15 @@ class AsyncPublisher:
         """The publisher of this installation."""
         return cls(AsyncStore.from_settings())
 
-    async def publish(self, ticks: Sequence[Tick], states: Sequence[State] = ()) -> list[int]:
+    async def publish(self, ticks: Sequence[Tick], states: Sequence[State] = (), mark: Mark | None = None) -> list[int]:
         """Publish a batch in one step; see `Store.publish` for returns and errors."""
-        seqs = await self.store.publish(_updates(ticks), states)
+        seqs = await self.store.publish(_updates(ticks), states, mark)
         self.published += len(seqs)
         return seqs
+
+    async def known(self, trades: Sequence[Trade]) -> list[bool]:
+        """Whether each was published lately, see `Store.known`."""
+        return await self.store.known(_ids(trades))
 
     async def load(self, keys: Sequence[str]) -> list[State]:
         """Read states, see `Store.load`."""

@@ -1,7 +1,7 @@
 """Work that wants something of a publisher now and then, written once for synchronous and asynchronous code.
 
-Such work is a generator: it yields what it wants (`Load`, `Publish`) and is sent the answer, or thrown the error. Whoever runs
-it decides how to wait.
+Such work is a generator: it yields what it wants (`Load`, `Known`, `Publish`) and is sent the answer, or thrown the error.
+Whoever runs it decides how to wait.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from marketdata.batch import Mark, State
 from marketdata.publisher import AsyncPublisher, Publisher
-from marketdata.store import State
-from marketdata.ticks import Tick
+from marketdata.ticks import Tick, Trade
 
 
 class Load(NamedTuple):
@@ -24,19 +24,30 @@ class Load(NamedTuple):
         return publisher.load(self.keys)
 
 
-class Publish(NamedTuple):
-    """Publish in one step; the answer is a list of seqs."""
+class Known(NamedTuple):
+    """Ask which trades were published lately; the answer is a list of truths."""
 
-    ticks: Sequence[Tick]
-    states: Sequence[State] = ()
+    trades: Sequence[Trade]
 
     def ask(self, publisher: Publisher | AsyncPublisher) -> Any:
         """Ask for it; an `AsyncPublisher` returns an awaitable."""
-        return publisher.publish(self.ticks, self.states)
+        return publisher.known(self.trades)
+
+
+class Publish(NamedTuple):
+    """Publish in one step; the answer is a list of seqs. See `Store.publish`."""
+
+    ticks: Sequence[Tick]
+    states: Sequence[State] = ()
+    mark: Mark | None = None
+
+    def ask(self, publisher: Publisher | AsyncPublisher) -> Any:
+        """Ask for it; an `AsyncPublisher` returns an awaitable."""
+        return publisher.publish(self.ticks, self.states, self.mark)
 
 
 Done = TypeVar("Done")
-Steps = Generator[Load | Publish, Any, Done]
+Steps = Generator[Load | Known | Publish, Any, Done]
 
 
 def run(steps: Steps[Done], publisher: Publisher) -> Done:

@@ -1,39 +1,32 @@
-"""Latest value and recent history of each topic, stamped (epoch, seq): Redis, and its in-memory twin.
+"""Latest value and recent history of each topic, stamped (epoch, seq), in Redis.
 
 Rules of this file:
 1. Store and publish are one step (`publish.lua`): what a reader finds here and what the bus carried cannot disagree.
 2. A body is stored as it was published, byte for byte.
 3. Within an epoch a topic's `seq` grows by exactly 1 per update, whoever writes. A store that lost its memory begins a new epoch.
+4. Updates and the epoch that they are said to be of are read in one transaction: a new epoch may begin at any moment.
 """
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import string
 import struct
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
-import redis
-import redis.asyncio
 from django.conf import settings
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
-from redis.retry import Retry
+from redis.exceptions import NoScriptError
 
-from marketdata.errors import Conflict, StoreUnavailable
-from marketdata.topics import GROUP_PREFIX, DataType, redis_channel
+from marketdata import dial
+from marketdata.batch import SCRIPT, SCRIPT_SHA, Call, Mark, State, Update
+from marketdata.redis_errors import areachable, reachable
+from marketdata.spans import Span, read_spans
+from marketdata.topics import GROUP_PREFIX, redis_channel
+from marketdata.window import holds
 
-SCRIPT = (Path(__file__).parent / "publish.lua").read_text()
-SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
-TIMEOUT_S = 5.0
 NO_EPOCH = ""  # of a topic that was never published to
 
 
@@ -53,31 +46,17 @@ class Stamped(NamedTuple):
     body: bytes
 
 
-class Update(NamedTuple):
-    """One body on its way to a topic."""
-
-    topic: str
-    body: bytes
-
-
-class State(NamedTuple):
-    """What a writer must remember between batches, kept beside the topics and changed in the same step.
-
-    Attributes:
-        key: `bars:AAPL`, for instance.
-        version: of what was read; 0 when there was nothing. A batch goes through only if the store still has this version.
-        value: the new content (in `publish`), the stored content (from `load`).
-    """
-
-    key: str
-    version: int
-    value: bytes
-
-
 class History(NamedTuple):
     """A stretch of one topic's updates, oldest first."""
 
     epoch: str
+    updates: list[Stamped]
+
+
+class Recalled(NamedTuple):
+    """What is known of one topic: the newest update (None: it was never published to), and some before it, oldest first."""
+
+    latest: Stamped | None
     updates: list[Stamped]
 
 
@@ -87,13 +66,16 @@ class Layout:
 
     prefix: str
     history: int = 1000
-    depth_history: int = 100
+    trade_ids: int = 1000
+    replay_s: float = 300.0
+    spans: Mapping[str, Span] = field(default_factory=lambda: {"depth": Span(100, 300.0)})
 
     @classmethod
     def from_settings(cls) -> Self:
         """The layout of this installation."""
         bus = settings.TICKWIRE.bus
-        return cls(bus.prefix, bus.history_updates, bus.history_depth_updates)
+        spans = read_spans(bus.history_types, bus.replay_s)
+        return cls(bus.prefix, bus.history_updates, bus.trade_ids, bus.replay_s, spans)
 
     @property
     def life(self) -> str:
@@ -114,9 +96,24 @@ class Layout:
         """Key of a writer's state."""
         return f"{self.prefix}:s:{key}"
 
+    def window(self, topic: str) -> str:
+        """Key of a topic's window of ids."""
+        return f"{self.prefix}:w:{topic}"
+
+    def mark(self, writer: str) -> str:
+        """Key of a writer's mark."""
+        return f"{self.prefix}:m:{writer}"
+
     def kept(self, topic: str) -> int:
         """How many updates of the topic are kept for repair and replay."""
-        return self.depth_history if topic.startswith(DataType.DEPTH) else self.history
+        return self._span(topic).updates
+
+    def replayed_s(self, topic: str) -> float:
+        """How old the first update of a replay of the topic may be."""
+        return self._span(topic).seconds
+
+    def _span(self, topic: str) -> Span:
+        return self.spans.get(topic.partition(".")[0]) or Span(self.history, self.replay_s)
 
 
 # The message of publish.lua: every field but the last at a fixed place.
@@ -157,29 +154,26 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def _script_call(layout: Layout, updates: Sequence[Update], states: Sequence[State]) -> list[Any]:
-    """Arguments of EVALSHA behind the script's name."""
-    call: list[Any] = [1 + len(states), layout.life, *(layout.state(state.key) for state in states)]
-    call += (new_epoch(), now_us(), layout.topics, layout.channels)
-    for state in states:
-        call += (state.version, state.value)
-    for topic, body in updates:
-        call += (topic, layout.kept(topic), body)
-    return call
-
-
-def _script_reply(reply: list[Any], states: Sequence[State]) -> list[int]:
-    if reply[0] is None:
-        raise Conflict([states[index - 1].key for index in reply[1:]])
-    return reply[1:]
-
-
 def _latest(fields: list[Any]) -> Stamped | None:
     epoch, seq, published, body = fields
     return Stamped(epoch.decode(), int(seq), int(published), body) if body is not None else None
 
 
 _LATEST_FIELDS = ("e", "s", "p", "b")
+
+# One reply for all instead of one for each: a ninth of what `latest` costs the reader.
+_STAMPS = """
+local found = {}
+for i = 2, #ARGV do
+  local stamp = redis.call('HMGET', ARGV[1] .. ARGV[i], 'e', 's')
+  found[2 * i - 3], found[2 * i - 2] = stamp[1], stamp[2]
+end
+return found
+"""
+
+
+def _stamps(reply: list[Any]) -> list[tuple[str, int]]:
+    return [(epoch.decode(), int(seq)) if epoch else (NO_EPOCH, 0) for epoch, seq in zip(reply[::2], reply[1::2], strict=True)]
 
 
 def _history_range(from_seq: int, to_seq: int | None) -> tuple[str, str]:
@@ -192,61 +186,79 @@ def _history(epoch: bytes | None, entries: list[Any], newest: bool) -> History:
     return History(name, found[::-1] if newest else found)
 
 
+def _ask_recall(pipe: Any, layout: Layout, wanted: Sequence[tuple[str, int | None]], most: int) -> None:
+    for topic, after_seq in wanted:
+        key = layout.topics + topic
+        pipe.hmget(key, *_LATEST_FIELDS)
+        if after_seq is not None:
+            pipe.xrevrange(f"{key}:h", "+", _history_range(after_seq + 1, None)[0], min(most, layout.kept(topic)))
+
+
+def _recalled(replies: list[Any], wanted: Sequence[tuple[str, int | None]]) -> list[Recalled]:
+    answers, found = iter(replies), []
+    for _, after_seq in wanted:
+        fields = next(answers)
+        entries = next(answers) if after_seq is not None else []
+        found.append(Recalled(_latest(fields), _history(fields[0], entries, newest=True).updates))
+    return found
+
+
+def _known(windows: Sequence[bytes | None], ids: Sequence[tuple[str, str]]) -> list[bool]:
+    return [holds(window or b"", name) for window, (_, name) in zip(windows, ids, strict=True)]
+
+
 def _state(key: str, fields: list[Any]) -> State:
     version, value = fields
     return State(key, int(version or 0), value or b"")
 
 
-@contextmanager
-def reachable() -> Iterator[None]:
-    """Whatever goes wrong with Redis inside is raised as `StoreUnavailable`."""
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise StoreUnavailable(f"Redis: {error or type(error).__name__}") from error
-
-
-def connection_options() -> dict[str, Any]:
-    """How every Redis client of Tickwire is made.
-
-    No retries inside the client: a publish that may have been done must not be done again behind the caller's back.
-    """
-    return {
-        "socket_timeout": TIMEOUT_S,
-        "socket_connect_timeout": TIMEOUT_S,
-        "max_connections": 1000,
-    }
-
-
 class Store:
     """The store for synchronous code: views and Celery tasks. Safe among threads and after a fork."""
 
-    def __init__(self, url: str, layout: Layout) -> None:
+    def __init__(self, url: str, layout: Layout, wait_s: float = dial.TIMEOUT_S) -> None:
         self.layout = layout
-        self.client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **connection_options())
+        self.client = dial.client(url, wait_s)
 
     @classmethod
-    def from_settings(cls) -> Self:
-        """The store of this installation."""
-        return cls(settings.TICKWIRE.redis_url, Layout.from_settings())
+    def from_settings(cls, wait_s: float = dial.TIMEOUT_S) -> Self:
+        """The store of this installation, which may take that long to answer."""
+        return cls(settings.TICKWIRE.redis_url, Layout.from_settings(), wait_s)
 
-    def publish(self, updates: Sequence[Update], states: Sequence[State] = ()) -> list[int]:
+    def publish(self, updates: Sequence[Update], states: Sequence[State] = (), mark: Mark | None = None) -> list[int]:
         """Store and publish a batch in one step.
 
+        Args:
+            updates: in order.
+            states: those that guard the batch.
+            mark: makes it safe to give the batch again after `StoreUnavailable`: it is done once at most.
+
         Returns:
-            The seq of each update, in order.
+            The seq of each update, in order; none when the mark says that the batch had been done before.
 
         Raises:
             Conflict: another writer changed one of the states; nothing was done.
+            Repeated: some updates have ids that their topics had already; nothing was done.
             StoreUnavailable: Redis did not answer; the batch may or may not have been done.
+            StoreRefused: Redis takes nothing; nothing was done.
         """
-        call = _script_call(self.layout, updates, states)
-        with reachable():
+        call = Call(updates, states, mark)
+        arguments = call.arguments(self.layout, new_epoch(), now_us())
+        with reachable(self.client):
             try:
-                reply = self.client.evalsha(SCRIPT_SHA, *call)
+                reply = self.client.evalsha(SCRIPT_SHA, *arguments)
             except NoScriptError:
-                reply = self.client.eval(SCRIPT, *call)
-        return _script_reply(reply, states)
+                reply = self.client.eval(SCRIPT, *arguments)
+        return call.seqs(reply)
+
+    def known(self, ids: Sequence[tuple[str, str]]) -> list[bool]:
+        """Whether each (topic, id) is among the newest that its topic had, in one round trip.
+
+        Raises:
+            StoreUnavailable: Redis did not answer.
+        """
+        with reachable(self.client):
+            windows: Any = self.client.mget([self.layout.window(topic) for topic, _ in ids])
+        return _known(windows, ids)
 
     def load(self, keys: Sequence[str]) -> list[State]:
         """Read writers' states, in one round trip.
@@ -254,10 +266,19 @@ class Store:
         Raises:
             StoreUnavailable: Redis did not answer.
         """
-        with reachable(), self.client.pipeline(transaction=False) as pipe:
+        with reachable(self.client), self.client.pipeline(transaction=False) as pipe:
             for key in keys:
                 pipe.hmget(self.layout.state(key), "v", "d")
             return [_state(key, fields) for key, fields in zip(keys, pipe.execute(), strict=True)]
+
+    def stamps(self, topics: Sequence[str]) -> list[tuple[str, int]]:
+        """(epoch, seq) of the newest update of each topic, ("", 0) where there is none, in one round trip.
+
+        Raises:
+            StoreUnavailable: Redis did not answer.
+        """
+        with reachable(self.client):
+            return _stamps(cast(list[Any], self.client.eval(_STAMPS, 0, self.layout.topics, *topics)))
 
     def latest(self, topics: Sequence[str]) -> list[Stamped | None]:
         """The newest update of each topic, None where there is none, in one round trip.
@@ -265,7 +286,7 @@ class Store:
         Raises:
             StoreUnavailable: Redis did not answer.
         """
-        with reachable(), self.client.pipeline(transaction=False) as pipe:
+        with reachable(self.client), self.client.pipeline(transaction=False) as pipe:
             for topic in topics:
                 pipe.hmget(self.layout.topics + topic, *_LATEST_FIELDS)
             return [_latest(fields) for fields in pipe.execute()]
@@ -280,7 +301,7 @@ class Store:
         """
         low, high = _history_range(from_seq, to_seq)
         key = self.layout.topics + topic
-        with reachable(), self.client.pipeline(transaction=False) as pipe:
+        with reachable(self.client), self.client.pipeline(transaction=True) as pipe:
             pipe.hget(key, "e")
             if newest:
                 pipe.xrevrange(f"{key}:h", high, low, limit)
@@ -288,6 +309,21 @@ class Store:
                 pipe.xrange(f"{key}:h", low, high, limit)
             epoch, entries = pipe.execute()
         return _history(epoch, entries, newest)
+
+    def recall(self, wanted: Sequence[tuple[str, int | None]], most: int = 1000) -> list[Recalled]:
+        """Of each (topic, seq) the newest update, and what is kept after that seq, in one round trip for all.
+
+        Args:
+            wanted: where a seq is None, the newest update is all that is asked for.
+            most: updates of one topic. Where there are more, the newest are returned, so that whoever finds the first one to be
+                seq + 1 has them all.
+
+        Raises:
+            StoreUnavailable: Redis did not answer.
+        """
+        with reachable(self.client), self.client.pipeline(transaction=True) as pipe:
+            _ask_recall(pipe, self.layout, wanted, most)
+            return _recalled(pipe.execute(), wanted)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -299,38 +335,48 @@ class AsyncStore:
 
     def __init__(self, url: str, layout: Layout) -> None:
         self.layout = layout
-        self.client = redis.asyncio.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **connection_options())
+        self.client = dial.async_client(url)
 
     @classmethod
     def from_settings(cls) -> Self:
         """The store of this installation."""
         return cls(settings.TICKWIRE.redis_url, Layout.from_settings())
 
-    async def publish(self, updates: Sequence[Update], states: Sequence[State] = ()) -> list[int]:
+    async def publish(self, updates: Sequence[Update], states: Sequence[State] = (), mark: Mark | None = None) -> list[int]:
         """See `Store.publish`."""
-        call = _script_call(self.layout, updates, states)
-        with reachable():
+        call = Call(updates, states, mark)
+        arguments = call.arguments(self.layout, new_epoch(), now_us())
+        async with areachable(self.client):
             try:
-                reply = await self.client.evalsha(SCRIPT_SHA, *call)
+                reply = await self.client.evalsha(SCRIPT_SHA, *arguments)
             except NoScriptError:
-                reply = await self.client.eval(SCRIPT, *call)
-        return _script_reply(reply, states)
+                reply = await self.client.eval(SCRIPT, *arguments)
+        return call.seqs(reply)
+
+    async def known(self, ids: Sequence[tuple[str, str]]) -> list[bool]:
+        """See `Store.known`."""
+        async with areachable(self.client):
+            windows: Any = await self.client.mget([self.layout.window(topic) for topic, _ in ids])
+        return _known(windows, ids)
 
     async def load(self, keys: Sequence[str]) -> list[State]:
         """See `Store.load`."""
-        with reachable():
-            async with self.client.pipeline(transaction=False) as pipe:
-                for key in keys:
-                    pipe.hmget(self.layout.state(key), "v", "d")
-                return [_state(key, fields) for key, fields in zip(keys, await pipe.execute(), strict=True)]
+        async with areachable(self.client), self.client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.hmget(self.layout.state(key), "v", "d")
+            return [_state(key, fields) for key, fields in zip(keys, await pipe.execute(), strict=True)]
+
+    async def stamps(self, topics: Sequence[str]) -> list[tuple[str, int]]:
+        """See `Store.stamps`."""
+        async with areachable(self.client):
+            return _stamps(await self.client.eval(_STAMPS, 0, self.layout.topics, *topics))
 
     async def latest(self, topics: Sequence[str]) -> list[Stamped | None]:
         """See `Store.latest`."""
-        with reachable():
-            async with self.client.pipeline(transaction=False) as pipe:
-                for topic in topics:
-                    pipe.hmget(self.layout.topics + topic, *_LATEST_FIELDS)
-                return [_latest(fields) for fields in await pipe.execute()]
+        async with areachable(self.client), self.client.pipeline(transaction=False) as pipe:
+            for topic in topics:
+                pipe.hmget(self.layout.topics + topic, *_LATEST_FIELDS)
+            return [_latest(fields) for fields in await pipe.execute()]
 
     async def history(
         self, topic: str, *, from_seq: int = 1, to_seq: int | None = None, limit: int = 1000, newest: bool = False
@@ -338,82 +384,21 @@ class AsyncStore:
         """See `Store.history`."""
         low, high = _history_range(from_seq, to_seq)
         key = self.layout.topics + topic
-        with reachable():
-            async with self.client.pipeline(transaction=False) as pipe:
-                pipe.hget(key, "e")
-                if newest:
-                    pipe.xrevrange(f"{key}:h", high, low, limit)
-                else:
-                    pipe.xrange(f"{key}:h", low, high, limit)
-                epoch, entries = await pipe.execute()
+        async with areachable(self.client), self.client.pipeline(transaction=True) as pipe:
+            pipe.hget(key, "e")
+            if newest:
+                pipe.xrevrange(f"{key}:h", high, low, limit)
+            else:
+                pipe.xrange(f"{key}:h", low, high, limit)
+            epoch, entries = await pipe.execute()
         return _history(epoch, entries, newest)
+
+    async def recall(self, wanted: Sequence[tuple[str, int | None]], most: int = 1000) -> list[Recalled]:
+        """See `Store.recall`."""
+        async with areachable(self.client), self.client.pipeline(transaction=True) as pipe:
+            _ask_recall(pipe, self.layout, wanted, most)
+            return _recalled(await pipe.execute(), wanted)
 
     async def close(self) -> None:
         """Give the connections back."""
         await self.client.aclose()
-
-
-@dataclass
-class _MemoryTopic:
-    history: deque[Stamped]
-    seq: int = 0
-
-
-@dataclass
-class MemoryStore:
-    """The twin without Redis: same methods, same answers, one process. For tests and for trying things out.
-
-    Attributes:
-        messages: what went onto the bus: (topic, message).
-    """
-
-    layout: Layout = field(default_factory=lambda: Layout("memory"))
-    epoch: str = field(default_factory=new_epoch)
-    messages: list[tuple[str, bytes]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._topics: dict[str, _MemoryTopic] = {}
-        self._states: dict[str, State] = {}
-
-    def wipe(self) -> None:
-        """Lose everything, as FLUSHALL does."""
-        self._topics.clear()
-        self._states.clear()
-        self.epoch = new_epoch()
-
-    def publish(self, updates: Sequence[Update], states: Sequence[State] = ()) -> list[int]:
-        """See `Store.publish`."""
-        stale = [state.key for state in states if self.load([state.key])[0].version != state.version]
-        if stale:
-            raise Conflict(stale)
-        for key, version, value in states:
-            self._states[key] = State(key, version + 1, value)
-        return [self._append(update) for update in updates]
-
-    def _append(self, update: Update) -> int:
-        topic = self._topics.setdefault(update.topic, _MemoryTopic(deque(maxlen=self.layout.kept(update.topic))))
-        topic.seq += 1
-        topic.history.append(Stamped(self.epoch, topic.seq, now_us(), update.body))
-        self.messages.append((update.topic, write_message(update.topic, self.epoch, topic.seq, update.body)))
-        return topic.seq
-
-    def load(self, keys: Sequence[str]) -> list[State]:
-        """See `Store.load`."""
-        return [self._states.get(key, State(key, 0, b"")) for key in keys]
-
-    def latest(self, topics: Sequence[str]) -> list[Stamped | None]:
-        """See `Store.latest`."""
-        return [self._topics[topic].history[-1] if topic in self._topics else None for topic in topics]
-
-    def history(
-        self, topic: str, *, from_seq: int = 1, to_seq: int | None = None, limit: int = 1000, newest: bool = False
-    ) -> History:
-        """See `Store.history`."""
-        if topic not in self._topics:
-            return History(NO_EPOCH, [])
-        kept = self._topics[topic].history
-        found = [update for update in kept if from_seq <= update.seq and (to_seq is None or update.seq <= to_seq)]
-        return History(self.epoch, found[-limit:] if newest else found[:limit])
-
-    def close(self) -> None:
-        """Nothing to give back."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from marketdata.backoff import Backoff
 from marketdata.errors import BadFeedOptions, BadTick, FeedError
 from marketdata.feeds import Batch, FeedSettings, Listing, register
 from marketdata.feeds.ccxt_exact import Digits, Exchange, exact
@@ -23,6 +24,8 @@ from marketdata.topics import SYMBOL
 log = logging.getLogger(__name__)
 
 LEVELS = 20
+ANEW = 5  # times in a row that a book may begin anew before the whole connection does
+CROSSED = 3  # books in a row whose bid is not below their ask: some change of it never came
 TRADES_KEPT = 10_000  # by ccxt, until they are fetched; its own default of 1,000 is less than a burst
 Kind = Literal["trade", "quote", "depth"]
 
@@ -190,8 +193,27 @@ async def _watch_ticker(exchange: Exchange, symbol: str, market: str, _: CcxtOpt
 
 
 async def _watch_book(exchange: Exchange, symbol: str, market: str, options: CcxtOptions, put: Put) -> None:
+    """A book whose sequence was lost begins anew from a snapshot, where ccxt notices; else the whole connection does."""
+    anew = Backoff(f"ccxt: {options.exchange}: the book of {symbol} begins anew", log, attempts=ANEW, healthy_s=60)
+    crossed = 0
     while True:
-        put([depth(symbol, await exchange.watch_order_book(market, options.depth_limit))])
+        try:
+            book = depth(symbol, await exchange.watch_order_book(market, options.depth_limit))
+        except _library().InvalidNonce as error:  # ccxt has forgotten the book; watching it again fetches a snapshot
+            anew.failed(type(error).__name__)
+            if anew.exhausted:
+                raise
+            await anew.pause()
+            continue
+        anew.over()
+        crossed = crossed + 1 if _is_crossed(book) else 0
+        if crossed == CROSSED:
+            raise FeedError(f"{options.exchange}: the book of {symbol} is crossed: its sequence was lost")
+        put([book])
+
+
+def _is_crossed(book: Depth) -> bool:
+    return bool(book.bids and book.asks) and float(book.bids[0][0]) >= float(book.asks[0][0])
 
 
 def trade(symbol: str, found: Mapping[str, Any]) -> Trade:

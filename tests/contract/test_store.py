@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import threading
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import redis
 
 from marketdata.errors import Conflict, StoreUnavailable
-from marketdata.store import AsyncStore, Layout, MemoryStore, State, Store, Update, read_message, write_message
+from marketdata.memory_store import MemoryStore
+from marketdata.store import AsyncStore, Layout, State, Store, Update, read_message, write_message
+
+from .conftest import Awaited
 
 QUOTE = "quote.AAPL"
-
-
-class Awaited:
-    """A store whose every method is awaited, whichever it is."""
-
-    def __init__(self, store: Any) -> None:
-        self.store = store
-
-    def __getattr__(self, name: str) -> Any:
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            found = getattr(self.store, name)(*args, **kwargs)
-            return await found if inspect.isawaitable(found) else found
-
-        return call
-
-
-@pytest.fixture(params=["sync", "async", "memory"])
-async def store(request: pytest.FixtureRequest, redis_url: str, prefix: str) -> AsyncIterator[Any]:
-    layout = Layout(prefix, history=50)
-    if request.param == "memory":
-        yield Awaited(MemoryStore(layout))
-        return
-    kind = Store if request.param == "sync" else AsyncStore
-    found = Awaited(kind(redis_url, layout))
-    yield found
-    await found.close()
 
 
 async def test_seq_counts_from_one_per_topic(store: Any) -> None:
@@ -54,6 +29,12 @@ async def test_latest_is_the_body_as_it_was_published(store: Any) -> None:
     latest, missing = await store.latest([QUOTE, "quote.NONE"])
     assert (latest.seq, latest.body) == (2, '{"b":"é"}'.encode())
     assert missing is None
+
+
+async def test_stamps_say_how_far_topics_are(store: Any) -> None:
+    await store.publish([Update(QUOTE, b"1"), Update(QUOTE, b"2"), Update("trade.AAPL", b"3")])
+    epoch = (await store.history(QUOTE)).epoch
+    assert await store.stamps(["trade.AAPL", "quote.NONE", QUOTE]) == [(epoch, 1), ("", 0), (epoch, 2)]
 
 
 async def test_history_returns_the_asked_range_oldest_first(store: Any) -> None:
@@ -70,6 +51,41 @@ async def test_history_limit_takes_the_oldest_or_the_newest(store: Any) -> None:
 
 async def test_history_of_an_unknown_topic_is_empty(store: Any) -> None:
     assert await store.history("quote.NONE") == ("", [])
+
+
+async def test_recall_gives_the_newest_and_what_is_kept_after_each_position(store: Any) -> None:
+    await store.publish([Update(QUOTE, b"%d" % n) for n in range(1, 6)] + [Update("trade.AAPL", b"t")])
+    found = await store.recall([(QUOTE, 3), ("trade.AAPL", 1), ("trade.AAPL", None), ("quote.NONE", 0)])
+    epoch = (await store.history(QUOTE)).epoch
+    assert [(each.latest and each.latest[:2], [update.seq for update in each.updates]) for each in found] == [
+        ((epoch, 5), [4, 5]), ((epoch, 1), []), ((epoch, 1), []), (None, [])
+    ]  # fmt: skip
+    assert [update.body for update in found[0].updates] == [b"4", b"5"]
+
+
+async def test_recall_of_nothing_is_nothing(store: Any) -> None:
+    assert await store.recall([]) == []
+
+
+async def test_of_too_many_updates_recall_lacks_the_oldest_never_the_newest(store: Any) -> None:
+    await store.publish([Update(QUOTE, b"x") for _ in range(99)])
+    for most, oldest in [(1000, 50), (10, 90)]:
+        kept = [update.seq for update in (await store.recall([(QUOTE, 0)], most))[0].updates]
+        assert kept == list(range(oldest, 100))
+
+
+@pytest.mark.parametrize("kind", [Store, AsyncStore])
+@pytest.mark.parametrize("read", [("history", QUOTE), ("recall", [(QUOTE, 0)])])
+async def test_epoch_and_updates_are_read_in_one_transaction(kind: Any, read: Any, redis_url: str, prefix: str) -> None:
+    """A writer may begin a new epoch at any moment: its updates must not be taken for those of the old one."""
+    store, watcher = Awaited(kind(redis_url, Layout(prefix))), redis.Redis.from_url(redis_url)
+    await store.latest([QUOTE])  # the connection is made
+    with watcher.monitor() as seen:
+        await getattr(store, read[0])(read[1])
+        commands = [seen.next_command()["command"].split()[0] for _ in range(4)]
+    assert (commands[0], commands[-1]) == ("MULTI", "EXEC")
+    await store.close()
+    watcher.close()
 
 
 async def test_history_is_bounded(store: Any) -> None:

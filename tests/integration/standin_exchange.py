@@ -76,6 +76,8 @@ class StandIn:
         urls: what a client must use instead of the real addresses.
         subscribed: every stream that was asked for, in order.
         snapshots: how many snapshots of books were served.
+        connections: how many there were.
+        losing: that many of the next updates of books are not sent.
         refuses: answer HTTP requests as Binance does to those who send too many.
     """
 
@@ -83,6 +85,8 @@ class StandIn:
     urls: dict[str, Any] = field(default_factory=dict)
     subscribed: list[str] = field(default_factory=list)
     snapshots: int = 0
+    connections: int = 0
+    losing: int = 0
     refuses: bool = False
 
     def __post_init__(self) -> None:
@@ -136,6 +140,7 @@ class StandIn:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         self._sockets[socket] = request
+        self.connections += 1
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
@@ -178,6 +183,9 @@ class StandIn:
         taken.clear()
         if is_depth:
             book.update(data)
+        if is_depth and self.losing:
+            self.losing -= 1
+            return
         self._sent[stream] = data
         for socket in list(self._followers[stream]):
             try:

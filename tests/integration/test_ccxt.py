@@ -16,7 +16,7 @@ import pytest
 from marketdata.errors import BadFeedOptions, FeedError
 from marketdata.feeds import FeedSettings, ccxt_feed, make
 from marketdata.feeds.ccxt_exact import Digits, exact
-from marketdata.feeds.ccxt_feed import CcxtFeed, quotes, trade
+from marketdata.feeds.ccxt_feed import CcxtFeed, CcxtOptions, quotes, trade
 from marketdata.ticks import Depth, Quote, Tick, Trade
 
 pro = pytest.importorskip("ccxt.pro", reason="the library of the ccxt feed is not installed: requirements-ccxt.txt")
@@ -215,6 +215,66 @@ async def test_after_a_lost_connection_a_new_stream_goes_on_with_a_fresh_snapsho
     assert len(books) > 20
     ids = [int(tick.id) for tick in found if isinstance(tick, Trade)]
     assert ids == sorted(set(ids))
+
+
+@recorded
+async def test_a_book_whose_sequence_was_lost_begins_anew_and_nothing_else_does() -> None:
+    paths = files("BTCUSDT", DAYS[0])
+    truth = said("BTCUSDT", DAYS[0])
+    found: list[Tick] = []
+    async with (
+        serving(paths, streams=2) as venue,
+        aclosing(taken(feed(venue, "BTC/USDT", types=["trade", "depth"]), venue)) as ticks,
+    ):
+        async for tick in ticks:
+            found.append(tick)
+            if len(found) in (600, 1800):
+                venue.losing = 2
+            if len(found) == 3000:
+                break
+        assert (venue.snapshots, venue.connections) == (3, 2)  # one connection for each type, as before
+    books = [tick for tick in found if isinstance(tick, Depth) and truth.says(tick)]
+    assert [best_of(book) for book in books] == [truth.says(book) for book in books]
+    assert len(books) > 20
+    trades = [of_trade(tick) for tick in found if isinstance(tick, Trade)]
+    assert trades == truth.trades[: len(trades)]
+
+
+class Books:
+    """An exchange that hands over books, or errors, one after the other."""
+
+    def __init__(self, *found: Any) -> None:
+        self.found = list(found)
+
+    async def watch_order_book(self, market: str, limit: int | None) -> Any:
+        await asyncio.sleep(0)
+        if isinstance(found := self.found.pop(0), Exception):
+            raise found
+        return {"timestamp": 1, "bids": [[str(found), "1"]], "asks": [["10", "1"]]}
+
+
+async def watched(*found: Any) -> list[Depth]:
+    """The books that came through before the watch failed."""
+    put: list[Depth] = []
+    options = CcxtOptions(exchange="binance")
+    with pytest.raises((FeedError, pro.ChecksumError)):
+        await ccxt_feed._watch_book(Books(*found), "X", "X/Y", options, put.extend)
+    return put
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ccxt_feed.Backoff, "pause", lambda _: asyncio.sleep(0))
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_a_book_that_cannot_be_kept_fails_the_feed() -> None:
+    lost = [pro.ChecksumError("lost")] * ccxt_feed.ANEW
+    assert len(await watched(*lost[1:], 9, 8, *lost)) == 2
+
+
+async def test_a_book_that_stays_crossed_has_lost_its_sequence() -> None:
+    assert [book.bids[0][0] for book in await watched(9, 11, 12, 8, 11, 11, 10)] == ["9", "11", "12", "8", "11", "11"]
 
 
 async def until_dropped(ticks: AsyncIterator[Tick], venue: StandIn, after: int) -> list[Tick]:

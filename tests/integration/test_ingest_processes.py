@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from django.db import connections
@@ -22,7 +22,7 @@ from marketdata.ticks import Kline, from_body
 from marketdata.topics import DataType, Interval
 from tests.unit.ingest_parts import MINUTE, NOW, FixedInstruments, instrument, trade
 
-Make = Callable[[], Ingest]
+Make = Callable[..., Ingest]
 
 
 @pytest.fixture
@@ -34,9 +34,12 @@ def store(redis_url: str, prefix: str) -> Store:
 def process(redis_url: str, prefix: str) -> Make:
     """Makes the ingest of a process of its own."""
 
-    def make() -> Ingest:
+    def make(derive: Sequence[str] = ("kline", "ticker")) -> Ingest:
         own = Store(redis_url, Layout(prefix))
-        return Ingest(Publisher(own), FixedInstruments(instrument("X")), clock=lambda: NOW, writer=BarWriter(lambda _: None))
+        known = FixedInstruments(instrument("X"))
+        return Ingest(
+            Publisher(own), known, clock=lambda: NOW, writer=BarWriter(lambda _: None), derive=derive, most_ahead_us=None
+        )
 
     return make
 
@@ -68,6 +71,37 @@ def test_processes_that_publish_one_symbol_at_once_lose_and_double_nothing(proce
     if not underived:  # else the bars were given up for some trades, which is counted
         assert len(published) == 160
         assert newest(store).trades == 160
+
+
+@pytest.mark.parametrize("derive", [("kline", "ticker"), ()])
+def test_a_feed_that_sends_its_last_trades_again_after_a_restart_doubles_none(process: Make, store: Store, derive: Any) -> None:
+    trades = [trade(at / 100) for at in range(1000)]
+    assert process(derive).accept(trades).accepted == 1000
+    done = process(derive).accept([*trades, trade(60)])
+    assert (done.accepted, done.duplicates, done.rejected) == (1, 1000, [])
+    assert len(store.history("trade.X", limit=2000).updates) == 1001
+
+
+def test_processes_that_derive_nothing_double_nothing_either(process: Make, store: Store) -> None:
+    def publish(part: int) -> None:
+        ingest = process(())
+        for at in range(160):
+            ingest.accept([trade((at + 40 * part) % 160), trade(at)])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(publish, range(4)))
+    bodies = [update.body for update in store.history("trade.X", limit=2000).updates]
+    assert len(bodies) == len(set(bodies)) == 160
+
+
+def test_a_late_trade_revises_its_bar_once_whoever_brings_it(process: Make, store: Store) -> None:
+    one, other = process(), process()
+    one.accept([trade(1, "10"), trade(61, "11")])
+    for ingest in (other, one, process()):
+        ingest.accept([trade(2, "12")])
+    first = [from_body(DataType.KLINE, update.body) for update in store.history("kline.1m.X").updates]
+    revised = [bar for bar in first if isinstance(bar, Kline) and bar.open_time == NOW and bar.closed]
+    assert [(bar.revision, bar.close, bar.trades) for bar in revised] == [(0, "10", 1), (1, "12", 2)]
 
 
 def test_a_store_that_was_wiped_gets_the_bars_back(process: Make, store: Store) -> None:

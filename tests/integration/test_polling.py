@@ -210,6 +210,22 @@ def test_a_failing_feed_is_counted_logged_once_and_asked_again(desk, worker, sto
     assert (status.connected, status.failures) == (True, 3)
 
 
+def test_a_poll_that_could_not_be_published_is_noted_as_a_failure_and_made_up_for(desk, worker, store, monkeypatch):
+    def unavailable(*_):
+        raise StoreUnavailable("Redis: gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.store, "publish", unavailable)
+        with pytest.raises(StoreUnavailable):
+            poll_when_due(worker)
+    status = feed_statuses(store)[0]
+    assert (status.connected, status.failures, status.last_error) == (False, 1, "Redis: gone")
+    poll_when_due(worker)
+    (first, _), (again, _) = desk.feed.asked
+    assert first == again
+    assert feed_statuses(store)[0].connected
+
+
 def test_a_failing_feed_does_not_disturb_another(desk, worker):
     desk.feeds["other"] = Beats()
     desk.entries.append(replace(ENTRY, name="other"))

@@ -17,12 +17,12 @@ import redis
 
 from marketdata.publisher import AsyncPublisher, Publisher
 from marketdata.store import AsyncStore, Layout, Store
-from marketdata.ticks import Trade
+from marketdata.ticks import Quote
 from tests.integration import forked_publishers, prefork_app
 from tests.integration.processes import Copy, migrate, until
 from tests.running import ROOT
 
-BATCH = [Trade(symbol=f"S{number % 10}", ts=number, id=str(number), price="1", size="1") for number in range(100)]
+BATCH = [Quote(symbol=f"S{number % 10}", ts=number, bid="1", bid_size="1", ask="2", ask_size="1") for number in range(100)]
 CALLS = 1000  # of a hundred updates each
 
 

@@ -11,14 +11,14 @@ import pytest
 
 from marketdata.publisher import AsyncPublisher, Publisher
 from marketdata.store import AsyncStore, Layout, Store
-from marketdata.ticks import Trade
+from marketdata.ticks import Quote
 from tests.integration.test_publisher import Held
 from tests.soak.conftest import report
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(240)]
 
 CALLS, THREADS = 100_000, 8
-ONE = [Trade(symbol="S0001", ts=1, id="1", price="1", size="1")]
+ONE = [Quote(symbol="S0001", ts=1, bid="1", bid_size="1", ask="2", ask_size="1")]
 
 
 class Watch:

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 import msgspec
 
 from marketdata.bars import BarWriter
+from marketdata.batch import Mark, State, Update
 from marketdata.errors import StoreUnavailable
 from marketdata.ingest import Ingest
 from marketdata.instruments import Instrument, Instruments
+from marketdata.memory_store import MemoryStore
 from marketdata.publisher import Publisher
-from marketdata.store import MemoryStore, State, Update
 from marketdata.ticks import Depth, Kline, Quote, Tick, Ticker, Trade, from_body
 from marketdata.topics import Interval, parse
 
@@ -47,7 +48,7 @@ class Store(MemoryStore):
     rival: Sequence[State] = ()
     rivalry = 0  # publishes before which the rival comes first
 
-    def publish(self, updates: Sequence[Update], states: Sequence[State] = ()) -> list[int]:
+    def publish(self, updates: Sequence[Update], states: Sequence[State] = (), mark: Mark | None = None) -> list[int]:
         if self.away:
             raise StoreUnavailable("Redis: gone")
         if self.rivalry and states:
@@ -55,7 +56,7 @@ class Store(MemoryStore):
             for known in self.load([state.key for state in states]):
                 value = next((state.value for state in self.rival if state.key == known.key), known.value)
                 super().publish([], [State(known.key, known.version, value)])
-        return super().publish(updates, states)
+        return super().publish(updates, states, mark)
 
     def load(self, keys: Sequence[str]) -> list[State]:
         if self.away:
@@ -69,9 +70,13 @@ class AsyncStore:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    async def publish(self, updates: Sequence[Update], states: Sequence[State] = ()) -> list[int]:
+    async def publish(self, updates: Sequence[Update], states: Sequence[State] = (), mark: Mark | None = None) -> list[int]:
         await asyncio.sleep(0)
-        return self.store.publish(updates, states)
+        return self.store.publish(updates, states, mark)
+
+    async def known(self, ids: Sequence[tuple[str, str]]) -> list[bool]:
+        await asyncio.sleep(0)
+        return self.store.known(ids)
 
     async def load(self, keys: Sequence[str]) -> list[State]:
         await asyncio.sleep(0)

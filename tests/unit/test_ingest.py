@@ -152,6 +152,26 @@ def test_many_gap_bars_are_spread_over_several_publishes(house: House, monkeypat
     assert len([kline for kline in house.minute() if not kline.trades]) == 119
 
 
+def test_what_did_not_fit_into_a_step_is_made_up_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(barbook, "MOST_UPDATES", 50)
+    house.ingest.accept([trade(-7200)])
+    publish, calls = type(house.store).publish, []
+
+    def away_after_the_first(*batch: Any) -> Any:
+        calls.append(batch)
+        if len(calls) in (2, 3):
+            raise StoreUnavailable("Redis: gone")
+        return publish(house.store, *batch)
+
+    monkeypatch.setattr(house.store, "publish", away_after_the_first)
+    assert house.ingest.accept([trade(0)]).accepted == 1
+    with pytest.raises(StoreUnavailable):
+        house.ingest.accept([quote(1)])
+    assert house.ingest.accept([quote(1)]).accepted == 1
+    assert len([kline for kline in house.minute() if not kline.trades]) == 119
+    assert len([kline for kline in house.saved if kline.interval == "1m" and not kline.trades]) == 119
+
+
 def test_symbols_of_a_batch_have_bars_of_their_own(house: House) -> None:
     house.ingest.accept([trade(1, "10"), trade(1, "99", symbol="Y")])
     assert [kline.close for symbol in "XY" for kline in house.minute(symbol)] == ["10", "99"]
@@ -296,7 +316,9 @@ def test_the_clock_closes_the_bars_of_many_symbols_in_one_publish(house: House, 
     house.ingest.accept([trade(1), trade(1, symbol="Y"), trade(30, symbol="US")])
     calls: list[int] = []
     publish = house.store.publish
-    monkeypatch.setattr(house.store, "publish", lambda ticks, states: calls.append(len(states)) or publish(ticks, states))
+    monkeypatch.setattr(
+        house.store, "publish", lambda ticks, states, mark: calls.append(len(states)) or publish(ticks, states, mark)
+    )
     house.ingest.advance(NOW + 2 * MINUTE)
     house.ingest.advance(NOW + 2 * MINUTE + 1)
     assert calls == [3]

@@ -13,8 +13,9 @@ from marketdata.feeds.market import DAY_US
 from marketdata.feeds.past import day_trades, past_bar
 from marketdata.feeds.simulated import sources
 from marketdata.klines import Bars
+from marketdata.memory_store import MemoryStore
 from marketdata.priming import STALE_US, prime
-from marketdata.store import MemoryStore, State
+from marketdata.store import State
 from marketdata.topics import Interval
 from tests.unit.ingest_parts import FixedInstruments, instrument
 

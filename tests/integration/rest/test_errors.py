@@ -16,6 +16,7 @@ from project import errors
 from realtime.auth import PAGE_COOKIE
 from realtime.codes import Code, CodedError
 from realtime.models import Plan
+from tests.running import ROOT
 
 
 def all_below(kind: type[domain.MarketDataError]) -> list[type[domain.MarketDataError]]:
@@ -25,6 +26,21 @@ def all_below(kind: type[domain.MarketDataError]) -> list[type[domain.MarketData
 @pytest.mark.parametrize("kind", all_below(domain.MarketDataError))
 def test_the_domains_codes_are_those_of_the_protocol(kind: type[domain.MarketDataError]) -> None:
     assert Code(kind.code).label == kind.label
+
+
+def told(kind: type[domain.MarketDataError]) -> tuple[str, ...]:
+    """What a client is told of an error, as a row of the documentation."""
+    answer = errors.rest_exception_handler(kind.__new__(kind), {})
+    assert answer is not None
+    above = kind.__mro__[1].__name__ if kind is not domain.MarketDataError else ""
+    again = "yes" if Code(kind.code).temporary else "no"
+    return kind.__name__, above, str(kind.code), kind.label, str(answer.status_code), again
+
+
+def test_the_documentation_has_every_error_with_what_a_client_is_told_of_it() -> None:
+    text = (ROOT / "docs" / "errors.md").read_text()
+    rows = [tuple(cell.strip() for cell in line.split("|")[1:7]) for line in text.splitlines() if line.count("|") == 8]
+    assert sorted(rows[2:]) == sorted(map(told, all_below(domain.MarketDataError)))
 
 
 def check(answer: Any, status: int, code: Code) -> None:
