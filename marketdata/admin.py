@@ -7,12 +7,16 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from marketdata import feeds
-from marketdata.errors import FeedError
+from marketdata.errors import FeedError, StoreUnavailable
+from marketdata.feed_status import FeedStatus, feed_statuses
 from marketdata.models import Feed, Instrument, Kline
+from marketdata.roster import standby_flaw
+from marketdata.store import Store
 from marketdata.topics import SYMBOL
 
 
@@ -67,7 +71,7 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # Django cannot subs
         return options
 
     def clean(self) -> dict[str, Any] | None:
-        """Ask the feed's own kind whether it takes the options.
+        """Ask the feed's own kind whether it takes the options, and the roster whether it may stand in for another.
 
         Raises:
             ValidationError: what the kind says.
@@ -80,7 +84,29 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # Django cannot subs
                 feeds.make(cleaned["kind"], wanted)
             except FeedError as error:
                 self.add_error("options", str(error))
+            else:
+                self._check_standby(cleaned)
         return cleaned
+
+    def _check_standby(self, cleaned: dict[str, Any]) -> None:
+        others = {row.name: row for row in Feed.objects.exclude(pk=self.instance.pk)}
+        name, standby_for = cleaned["name"], cleaned["standby_for"]
+        behind = [row.name for row in others.values() if row.standby_for == name]
+        if flaw := standby_flaw(name, cleaned["kind"], standby_for, others):
+            self.add_error("standby_for", f"Refused: {flaw.removeprefix('standby_for: ')}.")
+        elif standby_for and behind:
+            self.add_error("standby_for", f"{behind[0]!r} stands in for this feed, which can therefore not be a standby itself.")
+
+
+def _noted() -> dict[str, FeedStatus]:
+    """What the feeds noted, by name; nothing while Redis is away."""
+    store = Store.from_settings()
+    try:
+        return {status.name: status for status in feed_statuses(store)}
+    except StoreUnavailable:
+        return {}
+    finally:
+        store.close()
 
 
 @admin.register(Feed)
@@ -88,11 +114,32 @@ class FeedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot su
     """Where ticks come from."""
 
     form = FeedForm
-    list_display = ("name", "kind", "enabled", "interval_ms", "symbols", "options", "updated_at")
+    list_display = ("name", "kind", "enabled", "state", "standby_for", "interval_ms", "symbols", "options", "updated_at")
     list_editable = ("enabled",)
     list_filter = ("enabled", "kind")
     search_fields = ("name", "kind")
     readonly_fields = ("updated_at",)
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The list, with what the feeds noted about themselves: one question to Redis for all."""
+        changes = super().get_changelist_instance(request)
+        noted = _noted()
+        for row in changes.result_list:
+            row.noted = noted.get(row.name)
+        return changes
+
+    @admin.display(description="state")
+    def state(self, feed: Feed) -> str:
+        """In a few words what it is doing; `admin/feeds/` of the API has all the numbers."""
+        noted: FeedStatus | None = getattr(feed, "noted", None)
+        if noted is None:
+            return "–"
+        words = ["well" if noted.healthy else noted.fault or "starting"]
+        if not noted.polled:
+            words.append(f"writes {noted.active_symbols} of {noted.symbols} symbols")
+        counts = ("rejected", "lost", "duplicates", "backwards", "shed")
+        words += [f"{count} {name}" for name in counts if (count := getattr(noted, name))]
+        return ", ".join([*words, "flooded"] if noted.flooded else words)
 
 
 @admin.register(Kline)

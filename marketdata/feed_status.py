@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from marketdata.store import AsyncStore, Layout, Store, now_us, reachable
+from marketdata.redis_errors import reachable
+from marketdata.store import AsyncStore, Layout, Store, now_us
 
 FRESH_US = 10_000_000
 _KEPT_S = 3600  # so that the hash of an installation that was switched off goes away
@@ -20,10 +21,24 @@ class FeedStatus(msgspec.Struct, frozen=True, kw_only=True):
         name, kind: as in its row.
         polled: asked by Celery, or streaming in the feed process.
         connected: whether its venue answers.
+        healthy: connected, and nothing is wrong with what it says.
+        fault: what is wrong otherwise: `disconnected`, `mute` or `garbage`; empty where nothing is.
+        standby_for: the feed that this one stands in for.
+        symbols: how many it can bring.
+        active_symbols: for how many of them it writes now.
         last_event_us: event time of its newest tick.
         ticks: accepted since its process began (polled feeds: since the note began).
-        rejected: refused by ingest.
-        lost: could not be published because Redis was away.
+        rejected: refused, by ingest or because they are no ticks.
+        lost: could not be published, and are not tried again.
+        held: kept back because another feed writes.
+        duplicates: dropped because they went through before, perhaps by another feed's hand.
+        backwards: dropped because they are older than what another feed wrote.
+        conflated: replaced by newer ones in a flood.
+        shed: given up in a flood.
+        flooded: whether it brings more than it may, now.
+        waiting: came in and are to be published.
+        buffered: wait in ingest until Redis is back; those of all feeds that share its ingest.
+        dropped: given up there because too many waited; of all these feeds.
         failures: reconnects, or polls that failed.
         last_error: of the last failure; empty when there was none.
         good_until_us: the note is out of date after that.
@@ -33,10 +48,24 @@ class FeedStatus(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     polled: bool
     connected: bool = False
+    healthy: bool = False
+    fault: str = ""
+    standby_for: str | None = None
+    symbols: int = 0
+    active_symbols: int = 0
     last_event_us: int | None = None
     ticks: int = 0
     rejected: int = 0
     lost: int = 0
+    held: int = 0
+    duplicates: int = 0
+    backwards: int = 0
+    conflated: int = 0
+    shed: int = 0
+    flooded: bool = False
+    waiting: int = 0
+    buffered: int = 0
+    dropped: int = 0
     failures: int = 0
     last_error: str = ""
     good_until_us: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
 from marketdata.topics import SYMBOL, Interval
@@ -56,6 +56,25 @@ class Feed(models.Model):
     )
     symbols = models.JSONField(default=list, blank=True, help_text='Only these, as ["AAPL"]; empty: all.')
     options = models.JSONField(default=dict, blank=True, help_text="The kind's own options; see docs/feeds.md.")
+    standby_for = models.SlugField(
+        max_length=32,
+        null=True,  # no name is not an empty name
+        blank=True,
+        help_text="Name of the feed that this one stands in for when that is not well; empty: it is on its own.",
+    )
+    hold_s = models.PositiveIntegerField(
+        "hold (s)",
+        default=30,
+        validators=[MaxValueValidator(86_400)],
+        help_text="How long the feed must be well again before it takes back from a standby.",
+    )
+    most_per_s = models.PositiveIntegerField(
+        "most per second",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(1_000_000)],
+        help_text="Ticks per second beyond which is conflated and shed; empty: TICKWIRE_FEED_TICKS_PER_SECOND.",
+    )
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:

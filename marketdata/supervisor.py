@@ -1,139 +1,44 @@
-"""Keeps the streaming feeds running: one task each, connected again when it ends, restarted when an operator edits it."""
+"""Keeps the streaming feeds running: starts what the roster names, restarts what was edited, lines standbys up."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from channels.db import database_sync_to_async
 from django.db import DatabaseError
 
 from marketdata import feeds
-from marketdata.errors import FeedError, MarketDataError, StoreUnavailable
-from marketdata.feed_status import FRESH_US, FeedStatus, anote_statuses
-from marketdata.feeds import Batch, StreamingFeed
+from marketdata.backoff import Backoff
+from marketdata.errors import MarketDataError, StoreUnavailable
+from marketdata.feed_status import FeedStatus, anote_statuses
+from marketdata.feeds import StreamingFeed
+from marketdata.gate import Line
 from marketdata.ingest import Ingest
 from marketdata.instruments import instruments
+from marketdata.kept import KeptTask
 from marketdata.outage import Outage
 from marketdata.publisher import AsyncPublisher
+from marketdata.relief import Latest, Relief
 from marketdata.roster import Entry, ensure_feeds, make_feed, streaming
-from marketdata.store import AsyncStore, Store, now_us
+from marketdata.store import AsyncStore, Stamped, Store, now_us
+from marketdata.supervised import Connect, SupervisedFeed
 
-FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 30.0
-HEALTHY_S = 60.0
 ROSTER_S = 2.0
 TICK_S = 1.0
 STOP_S = 1.5
 
-Connect = Callable[[Entry], Awaitable[tuple[StreamingFeed, Ingest]]]
-
 log = logging.getLogger(__name__)
 
 
-class Backoff:
-    """Pauses between attempts: full jitter under a doubling bound; who failed together does not come back together."""
-
-    def __init__(self, first_s: float, longest_s: float) -> None:
-        self._first_s = first_s
-        self._longest_s = longest_s
-        self._bound_s = first_s
-
-    def reset(self) -> None:
-        """The thing was healthy: begin again with short pauses."""
-        self._bound_s = self._first_s
-
-    def pause_s(self) -> float:
-        """Seconds to wait before the next attempt."""
-        pause = random.uniform(0, self._bound_s)  # noqa: S311
-        self._bound_s = min(2 * self._bound_s, self._longest_s)
-        return pause
-
-
-class SupervisedFeed:
-    """One streaming feed, connected again and again.
+class Supervisor:
+    """All streaming feeds of the feed process.
 
     Attributes:
-        entry: what runs.
+        routine: what goes on all the time.
     """
-
-    def __init__(self, entry: Entry, connect: Connect) -> None:
-        self.entry = entry
-        self._connect = connect
-        self._outage = Outage(f"feed {entry.name}", log)
-        self._redis = Outage(f"feed {entry.name}: publishing", log)
-        self._connected = False
-        self._last_event_us: int | None = None
-        self._ticks = self._rejected = self._lost = 0
-        self._last_error = ""
-
-    async def run(self) -> None:
-        """Connect, pass on, pause, connect again; until cancelled."""
-        backoff, clock = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S), asyncio.get_running_loop().time
-        while True:
-            began = clock()
-            try:
-                await self._stream()
-                self._fail(FeedError("the stream ended"))
-            except Exception as error:  # whatever a feed does, the others go on
-                self._fail(error)
-            finally:
-                self._connected = False
-            if clock() - began >= HEALTHY_S:
-                backoff.reset()
-            await asyncio.sleep(backoff.pause_s())
-
-    def status(self) -> FeedStatus:
-        """What the feed is doing."""
-        return FeedStatus(
-            name=self.entry.name,
-            kind=self.entry.kind,
-            polled=False,
-            connected=self._connected,
-            last_event_us=self._last_event_us,
-            ticks=self._ticks,
-            rejected=self._rejected,
-            lost=self._lost,
-            failures=self._outage.failures,
-            last_error=self._last_error,
-            good_until_us=now_us() + FRESH_US,
-        )
-
-    async def _stream(self) -> None:
-        feed, ingest = await self._connect(self.entry)
-        stream = feed.stream()
-        try:
-            async for batch in stream:
-                self._connected = True
-                self._outage.over()
-                await self._pass_on(batch, ingest)
-        finally:
-            if isinstance(stream, AsyncGenerator):
-                await stream.aclose()
-
-    async def _pass_on(self, batch: Batch, ingest: Ingest) -> None:
-        """A tick that cannot be published is lost and counted: a feed that waits for Redis would send old prices afterwards."""
-        try:
-            done = await ingest.aaccept(batch)
-        except StoreUnavailable as error:
-            self._redis.failed(error)
-            self._lost += len(batch)
-            return
-        self._redis.over()
-        self._ticks += done.accepted
-        self._rejected += len(done.rejected)
-        self._last_event_us = max((tick.ts for tick in batch), default=self._last_event_us)
-
-    def _fail(self, error: Exception) -> None:
-        self._outage.failed(error, foreseen=isinstance(error, (MarketDataError, OSError, DatabaseError)))
-        self._last_error = str(error) or type(error).__name__
-
-
-class Supervisor:
-    """All streaming feeds of the feed process."""
 
     def __init__(
         self,
@@ -141,6 +46,7 @@ class Supervisor:
         connect: Connect,
         note: Callable[[Sequence[FeedStatus]], Awaitable[None]],
         tick: Callable[[], Awaitable[None]],
+        latest: Latest,
     ) -> None:
         """Take the parts.
 
@@ -149,33 +55,58 @@ class Supervisor:
             connect: makes one of them, and says where its ticks go.
             note: passes on what the feeds are doing, every second.
             tick: called every second; closes bars by the clock.
+            latest: reads the latest updates of topics.
         """
         self._read_roster = read_roster
         self._connect = connect
         self._note = note
         self._tick = tick
+        self._latest = latest
         self._feeds: dict[str, tuple[SupervisedFeed, asyncio.Task[None]]] = {}
+        self._reliefs: dict[str, Relief] = {}  # primary → it and its standbys
+        self.routine = [
+            self._kept(ROSTER_S, "reading which feeds run", self._follow_roster),
+            self._kept(TICK_S, "closing bars", self._tick),
+            self._kept(TICK_S, "watching feeds", self._watch_all),
+            self._kept(TICK_S, "noting what feeds do", self._note_all),
+        ]
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Run the feeds until `stopping` is set."""
-        routine = [
-            asyncio.create_task(_every(ROSTER_S, "reading which feeds run", self._follow_roster)),
-            asyncio.create_task(_every(TICK_S, "closing bars", self._tick)),
-            asyncio.create_task(_every(TICK_S, "noting what feeds do", self._note_all)),
-        ]
+        for task in self.routine:
+            task.start()
         try:
             await stopping.wait()
         finally:
-            await _end(routine + [task for _, task in self._feeds.values()])
+            await asyncio.gather(*(task.stop() for task in self.routine))
+            await _end([task for _, task in self._feeds.values()])
+
+    def _kept(self, seconds: float, what: str, do: Callable[[], Awaitable[None]]) -> KeptTask:
+        return KeptTask(what, lambda: _every(seconds, what, do), log)
 
     async def _follow_roster(self) -> None:
-        """Stop what shall no longer run or was edited, then start what is missing."""
+        """Stop what shall no longer run or was edited, then start what is missing, be it that its task died."""
         wanted = {entry.name: entry for entry in await self._read_roster()}
-        gone = [name for name, (feed, _) in self._feeds.items() if wanted.get(name) != feed.entry]
+        gone = [name for name, (feed, task) in self._feeds.items() if wanted.get(name) != feed.entry or task.done()]
         await _end([self._feeds.pop(name)[1] for name in gone])
-        for name in wanted.keys() - self._feeds.keys():
-            feed = SupervisedFeed(wanted[name], self._connect)
-            self._feeds[name] = feed, asyncio.create_task(feed.run())
+        begun = [SupervisedFeed(wanted[name], self._connect) for name in sorted(wanted.keys() - self._feeds.keys())]
+        self._line_up([*(feed for feed, _ in self._feeds.values()), *begun])
+        for feed in begun:
+            self._feeds[feed.entry.name] = feed, asyncio.create_task(feed.run(), name=f"feed {feed.entry.name}")
+
+    def _line_up(self, every: Sequence[SupervisedFeed]) -> None:
+        """Give the feeds that stand in for each other one gate; what that knows of topics survives an edit."""
+        before, self._reliefs = self._reliefs, {}
+        for primary, group in _groups(feed.entry for feed in every).items():
+            lines = [Line(entry.name, entry.hold_s) for entry in group]
+            relief = self._reliefs[primary] = before.get(primary) or Relief(lines, self._latest)
+            relief.gate.line_up(lines)
+        for feed in every:
+            feed.stand_in(None if feed.entry.flaw else self._reliefs.get(feed.entry.standby_for or feed.entry.name))
+
+    async def _watch_all(self) -> None:
+        for feed, _ in self._feeds.values():
+            feed.watch()
 
     async def _note_all(self) -> None:
         await self._note([feed.status() for feed, _ in self._feeds.values()])
@@ -198,11 +129,15 @@ class Outlet:
         """
         feed = await database_sync_to_async(make_feed)(entry, self._blocking)
         assert isinstance(feed, StreamingFeed)
-        derive = feeds.derived(entry.kind)
+        derive = feeds.derived(entry.derives_as or entry.kind)
         if derive not in self._ingests:
             self._ingests[derive] = Ingest(AsyncPublisher(self._store), instruments(), derive=derive)
             await self._ingests[derive].start()
         return feed, self._ingests[derive]
+
+    async def latest(self, topics: Sequence[str]) -> Sequence[Stamped | None]:
+        """See `AsyncStore.latest`."""
+        return await self._store.latest(topics)
 
     async def answers(self) -> None:
         """Ask Redis for a sign of life.
@@ -229,6 +164,15 @@ class Outlet:
         self._blocking.close()
 
 
+def _groups(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+    """The feeds that stand in for each other, by their primary, which comes first; the others by name."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in sorted(entries, key=lambda entry: (entry.standby_for is not None, entry.name)):
+        if not entry.flaw:
+            groups.setdefault(entry.standby_for or entry.name, []).append(entry)
+    return {primary: group for primary, group in groups.items() if any(entry.standby_for for entry in group)}
+
+
 async def run(stopping: asyncio.Event) -> None:
     """Run this installation's streaming feeds until `stopping` is set.
 
@@ -236,7 +180,7 @@ async def run(stopping: asyncio.Event) -> None:
         BadFeedOptions: a setting names a kind that does not exist or does not run here.
     """
     outlet = Outlet(AsyncStore.from_settings(), Store.from_settings())
-    supervisor = Supervisor(database_sync_to_async(streaming), outlet.connect, outlet.note, outlet.advance)
+    supervisor = Supervisor(database_sync_to_async(streaming), outlet.connect, outlet.note, outlet.advance, outlet.latest)
     try:
         await _until_done("waiting for Redis", outlet.answers, stopping)
         await _until_done("preparing feeds", database_sync_to_async(ensure_feeds), stopping)
@@ -246,15 +190,15 @@ async def run(stopping: asyncio.Event) -> None:
 
 
 async def _until_done(what: str, do: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
-    outage = Outage(what, log)
+    tries = Backoff(what, log, first_s=TICK_S / 2, longest_s=2 * TICK_S)
     while not stopping.is_set():
         try:
             await do()
         except (StoreUnavailable, DatabaseError) as error:
-            outage.failed(error)
-            await asyncio.sleep(TICK_S / 2)
+            tries.failed(error)
+            await tries.pause()
         else:
-            outage.over()
+            tries.over()
             return
 
 

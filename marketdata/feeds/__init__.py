@@ -36,7 +36,7 @@ class Listing:
 
 @runtime_checkable
 class StreamingFeed(Protocol):
-    """A feed that speaks by itself."""
+    """A feed that speaks by itself. One that can wait for us, as a file can, says `patient = True`; see docs/feeds.md."""
 
     name: str
     simulated: bool
@@ -145,7 +145,8 @@ def is_polled(kind: str) -> bool:
 
 
 def derived(kind: str) -> tuple[str, ...]:
-    """What ingest shall make of the trades of a kind whose feed was made."""
+    """What ingest shall make of the trades of a kind."""
+    _load(kind)
     return _derived[kind]
 
 
@@ -156,6 +157,10 @@ def make(kind: str, settings: FeedSettings) -> Feed:
         BadFeedOptions: the kind does not exist, or refuses its options.
     """
     kinds([kind])
+    _load(kind)
+    return _makers[kind](settings)
+
+
+def _load(kind: str) -> None:
     if kind not in _makers:
         import_module(f"marketdata.feeds.{_KINDS[kind]}")
-    return _makers[kind](settings)

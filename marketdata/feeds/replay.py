@@ -59,6 +59,7 @@ class ReplayFeed:
     """
 
     name = "replay"
+    patient = True
 
     def __init__(self, settings: FeedSettings) -> None:
         self.options = read_options(ReplayOptions, settings.options)

@@ -75,6 +75,27 @@ def test_an_option_that_the_feed_refuses_is_shown_and_mended_without_a_restart(c
     until(lambda: copy.statuses()["demo"].connected)
 
 
+STANDBY = """INSERT INTO marketdata_feed (name, kind, enabled, symbols, options, updated_at, standby_for, hold_s)
+    VALUES ('second', 'demo', 1, '["TEST"]', '{}', '2024-01-01 00:00:00', '%s', 1)"""
+
+
+def test_a_standby_goes_on_where_the_primary_stopped(copy, feed):
+    copy.sql(STANDBY % "demo")
+    until(lambda: (noted := copy.statuses().get("second")) and noted.held)
+    assert copy.statuses()["second"].active_symbols == 0
+    copy.sql("UPDATE marketdata_feed SET enabled = 0 WHERE name = 'demo'")
+    until(lambda: (noted := copy.statuses()["second"]).active_symbols and noted.ticks > 3)
+    ids = [int(json.loads(update.body)["id"]) for update in copy.store.history("trade.TEST").updates]
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+
+
+def test_a_standby_of_nobody_is_shown_and_disturbs_nobody(copy, feed):
+    copy.sql(STANDBY % "nobody")
+    status = until(lambda: (noted := copy.statuses().get("second")) and noted.last_error and noted)
+    assert status.last_error == "standby_for: there is no feed 'nobody'"
+    assert copy.statuses()["demo"].healthy
+
+
 def test_it_waits_for_redis_and_says_so_once(copy, tmp_path):
     socket = tmp_path / "late.sock"
     run = copy.manage("feed", TICKWIRE_REDIS_URL=f"unix://{socket}")

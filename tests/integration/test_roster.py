@@ -8,9 +8,9 @@ import pytest
 
 from marketdata.errors import BadFeedOptions
 from marketdata.feeds import FeedSettings
+from marketdata.memory_store import MemoryStore
 from marketdata.models import Feed, Instrument
 from marketdata.roster import Entry, ensure_feeds, make_feed, polled, streaming
-from marketdata.store import MemoryStore
 
 pytestmark = pytest.mark.django_db
 
@@ -67,6 +67,49 @@ def test_an_entry_carries_what_the_operator_chose():
     feed = make_feed(entry, MemoryStore())
     assert feed.interval_s == 0.25
     assert list(Instrument.objects.values_list("symbol", flat=True)) == ["600519.SH"]
+
+
+def test_an_entry_carries_its_place_in_line_and_its_bound():
+    ensure_feeds()
+    Feed.objects.filter(name="demo").update(hold_s=5, most_per_s=100)
+    Feed.objects.create(name="second", kind="replay", standby_for="demo")
+    Feed.objects.create(name="third", kind="demo", standby_for="demo")
+    demo, third = streaming()
+    assert (demo.standby_for, demo.hold_s, demo.most_per_s, demo.derives_as) == (None, 5, 100, "")
+    assert (third.standby_for, third.hold_s, third.most_per_s, third.derives_as) == ("demo", 30, 10_000, "demo")
+
+
+@pytest.mark.parametrize(
+    ("standby_for", "says"),
+    [
+        ("lost", "itself"),
+        ("nobody", "there is no feed 'nobody'"),
+        ("second", "'second' is a standby itself"),
+        ("demo-cn", "polled"),
+    ],
+)
+def test_a_standby_of_what_cannot_have_one_is_refused_by_name_and_the_others_run(standby_for, says):
+    ensure_feeds()
+    Feed.objects.create(name="second", kind="demo", standby_for="demo")
+    Feed.objects.create(name="lost", kind="demo", standby_for=standby_for)
+    entries = {entry.name: entry for entry in streaming()}
+    with pytest.raises(BadFeedOptions, match=f"standby_for: .*{says}"):
+        make_feed(entries["lost"], MemoryStore())
+    assert (entries["demo"].flaw, entries["second"].flaw) == ("", "")
+
+
+def test_feeds_that_stand_in_for_each_other_are_refused():
+    ensure_feeds()
+    Feed.objects.create(name="one", kind="demo", standby_for="two")
+    Feed.objects.create(name="two", kind="demo", standby_for="one")
+    assert [bool(entry.flaw) for entry in streaming()] == [False, True, True]
+
+
+def test_a_standby_of_a_feed_that_is_switched_off_runs():
+    ensure_feeds()
+    Feed.objects.update(enabled=False)
+    Feed.objects.create(name="second", kind="demo", standby_for="demo")
+    assert [entry.flaw for entry in streaming()] == [""]
 
 
 @pytest.mark.parametrize(

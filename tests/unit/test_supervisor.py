@@ -11,67 +11,21 @@ from dataclasses import replace
 import pytest
 from django.db import OperationalError
 
+from marketdata import supervised as supervised_feed
 from marketdata import supervisor
-from marketdata.bars import BarWriter
 from marketdata.errors import FeedError
 from marketdata.feeds import FeedSettings
-from marketdata.ingest import Ingest
-from marketdata.publisher import AsyncPublisher
 from marketdata.roster import Entry
-from marketdata.supervisor import Backoff, SupervisedFeed, Supervisor
-from tests.unit.ingest_parts import AsyncStore, House, quote, trade
+from marketdata.supervisor import Supervisor
+from tests.unit.feed_parts import Venue, until
+from tests.unit.ingest_parts import quote, trade
 
 A, B = (Entry(name, "demo", FeedSettings()) for name in "ab")
 
 
-class Venue:
-    """Makes feeds that say what is put into them; `connects` counts by name."""
-
-    def __init__(self) -> None:
-        self.house = House()
-        publisher = AsyncPublisher(AsyncStore(self.house.store))
-        self.ingest = Ingest(publisher, self.house.instruments, clock=lambda: self.house.now, writer=BarWriter([].extend))
-        self.connects = Counter()
-        self.says: dict[str, asyncio.Queue] = {}
-        self.closed = Counter()
-        self.unconnectable: Exception | None = None
-
-    async def connect(self, entry: Entry):
-        self.connects[entry.name] += 1
-        if self.unconnectable:
-            raise self.unconnectable
-        self.says[entry.name] = asyncio.Queue()
-        return Talk(entry.name, self), self.ingest
-
-
-class Talk:
-    """A feed that yields the batches of its queue, and raises the exceptions in it."""
-
-    simulated = True
-
-    def __init__(self, name: str, venue: Venue) -> None:
-        self.name = name
-        self.venue = venue
-
-    async def stream(self):
-        try:
-            while (said := await self.venue.says[self.name].get()) is not None:
-                if isinstance(said, Exception):
-                    raise said
-                yield said
-        finally:
-            self.venue.closed[self.name] += 1
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(supervised_feed, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(supervisor, "ROSTER_S", 0.001)
     monkeypatch.setattr(supervisor, "TICK_S", 0.001)
 
@@ -99,7 +53,7 @@ async def supervised(venue, entries, *, tick=None):
         pass
 
     stopping = asyncio.Event()
-    running = asyncio.create_task(Supervisor(roster, venue.connect, note, tick or nothing).run(stopping))
+    running = asyncio.create_task(Supervisor(roster, venue.connect, note, tick or nothing, venue.latest).run(stopping))
     await until(lambda: not isinstance(entries, list) or venue.connects.keys() >= {entry.name for entry in entries})
     try:
         yield statuses
@@ -201,20 +155,6 @@ async def test_a_feed_that_does_not_stop_holds_nobody_up(venue, monkeypatch, cap
     await asyncio.gather(talk, return_exceptions=True)
 
 
-async def test_while_redis_is_away_ticks_are_lost_and_counted_and_the_feed_stays(venue, caplog):
-    async with supervised(venue, [A]) as statuses:
-        await until(lambda: "a" in venue.says)
-        venue.house.store.away = True
-        await venue.says["a"].put([quote(), trade(1)])
-        await venue.says["a"].put([trade(2)])
-        await until(lambda: statuses["a"].lost == 3)
-        venue.house.store.away = False
-        await venue.says["a"].put([trade(3)])
-        await until(lambda: statuses["a"].ticks == 1)
-    assert venue.connects["a"] == 1
-    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
-
-
 async def test_feeds_run_on_while_the_database_is_away(venue, caplog):
     entries = [A]
     calls = Counter()
@@ -229,13 +169,60 @@ async def test_feeds_run_on_while_the_database_is_away(venue, caplog):
         pass
 
     stopping = asyncio.Event()
-    running = asyncio.create_task(Supervisor(roster, venue.connect, note, asyncio.Event().wait).run(stopping))
+    running = asyncio.create_task(Supervisor(roster, venue.connect, note, asyncio.Event().wait, venue.latest).run(stopping))
     await until(lambda: calls["roster"] > 3)
     await venue.says["a"].put([trade()])
     await until(lambda: venue.house.published("trade"))
     stopping.set()
     await running
     assert [record.message for record in caplog.records] == ["reading which feeds run: database is locked"]
+
+
+async def test_a_standby_takes_over_and_an_edit_of_it_makes_the_topic_forget_nothing(venue):
+    entries = [A, replace(B, standby_for="a")]
+    async with supervised(venue, entries) as statuses:
+        await venue.says["a"].put([trade(1)])
+        await until(lambda: venue.house.published("trade") == [trade(1)])
+        await venue.says["b"].put([trade(1), trade(2)])
+        await venue.says["a"].put(FeedError("venue is down"))
+        await until(lambda: venue.house.published("trade") == [trade(1), trade(2)])
+        entries[1] = replace(entries[1], settings=FeedSettings(options={"edited": 1}))
+        await until(lambda: venue.connects["b"] == 2)
+        await venue.says["b"].put([trade(2), trade(3)])
+        await until(lambda: venue.house.published("trade") == [trade(1), trade(2), trade(3)])
+        await until(lambda: statuses["b"].duplicates == 1)
+        assert (statuses["b"].standby_for, statuses["b"].active_symbols) == ("a", 2)
+
+
+async def test_a_feed_whose_task_died_is_begun_again(venue, monkeypatch):
+    runs = Counter()
+    sound = supervised_feed.SupervisedFeed.run
+
+    async def dies_once(self):
+        runs["n"] += 1
+        if runs["n"] > 1:
+            await sound(self)
+
+    monkeypatch.setattr(supervised_feed.SupervisedFeed, "run", dies_once)
+    async with supervised(venue, [A]):
+        await venue.says["a"].put([trade(1)])
+        await until(lambda: venue.house.published("trade"))
+
+
+async def test_a_feed_with_a_flaw_stands_in_no_line(venue):
+    async with supervised(venue, [A, replace(B, standby_for="a", flaw="standby_for: it may not")]):
+        await venue.says["a"].put([trade(1)])
+        await venue.says["b"].put([trade(2)])
+        await until(lambda: len(venue.house.published("trade")) == 2)
+
+
+async def test_a_primary_that_is_switched_off_leaves_the_field_to_its_standby(venue):
+    entries = [A, replace(B, standby_for="a")]
+    async with supervised(venue, entries) as statuses:
+        del entries[0]
+        await until(lambda: statuses.keys() == {"b"})
+        await venue.says["b"].put([trade(1)])
+        await until(lambda: venue.house.published("trade") == [trade(1)])
 
 
 async def test_bars_are_closed_by_the_clock_although_a_feed_is_silent(venue):
@@ -246,25 +233,3 @@ async def test_bars_are_closed_by_the_clock_although_a_feed_is_silent(venue):
 
     async with supervised(venue, [A], tick=tick):
         await until(lambda: ticks["n"] > 2)
-
-
-def test_pauses_are_jittered_under_a_doubling_bound_that_has_a_limit(monkeypatch):
-    bounds = []
-    monkeypatch.setattr(supervisor.random, "uniform", lambda low, high: bounds.append((low, high)) or 0.0)
-    backoff = Backoff(first_s=1.0, longest_s=5.0)
-    for _ in range(5):
-        backoff.pause_s()
-    backoff.reset()
-    backoff.pause_s()
-    assert bounds == [(0, 1), (0, 2), (0, 4), (0, 5), (0, 5), (0, 1)]
-
-
-async def test_a_feed_that_was_healthy_is_connected_again_at_once(venue, monkeypatch):
-    monkeypatch.setattr(supervisor, "HEALTHY_S", 0.0)
-    resets = Counter()
-    monkeypatch.setattr(Backoff, "reset", lambda self: resets.update(n=1))
-    venue.unconnectable = FeedError("down")
-    running = asyncio.create_task(SupervisedFeed(A, venue.connect).run())
-    await until(lambda: resets["n"] > 1)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
