@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -24,9 +23,14 @@ import msgspec
 import redis
 from channels.layers import BaseChannelLayer
 
+from marketdata import dial
+from marketdata.addresses import service
+from marketdata.backoff import Backoff
 from marketdata.errors import StoreUnavailable
-from marketdata.link import Link, Message, connect
+from marketdata.kept import KeptTask
+from marketdata.link import Link, Message, connect, master
 from marketdata.loops import PerLoop
+from marketdata.redis_errors import reachable
 from marketdata.topics import redis_channel
 
 logger = logging.getLogger(__name__)
@@ -35,6 +39,7 @@ PING_S = 1.0
 SILENCE_S = 5.0  # a connection that answers no PING for so long is dead
 CONNECTED_S = 1.0  # how long a subscription waits for a connection that is being made
 CONFIRM_S = 5.0
+LOOK_S = 5.0  # how often the Sentinels are asked whether the master is still the one
 BACKOFF_S = (0.05, 5.0)
 CHUNK = 500  # channels in one SUBSCRIBE
 
@@ -61,7 +66,9 @@ class Bus:
         self._reader: Link | None = None
         self._writer: Link | None = None
         self._writing = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._connecting = KeptTask("bus", self._keep_connected, logger)
+        self._told: bool | None = None
+        self._trying = Backoff("bus", logger, first_s=BACKOFF_S[0], longest_s=BACKOFF_S[1], healthy_s=PING_S)
 
     async def follow(self, receivers: Mapping[bytes, Message]) -> None:
         """Give each Redis channel's payloads to its function, from the moment this returns.
@@ -74,12 +81,11 @@ class Bus:
             async with asyncio.timeout(CONFIRM_S):
                 await self._subscribe(list(receivers))
         except (TimeoutError, StoreUnavailable) as error:
-            for channel in receivers:
-                self._receivers.pop(channel, None)
+            self._forget(receivers)  # Redis may have done it, late
             raise StoreUnavailable("the bus did not confirm a subscription") from error
 
     async def _subscribe(self, channels: list[bytes]) -> None:
-        self._start()
+        self._connecting.start()
         async with asyncio.timeout(CONNECTED_S):
             await self.connected.wait()
         assert self._reader is not None
@@ -87,12 +93,20 @@ class Bus:
 
     async def unfollow(self, channels: Iterable[bytes]) -> None:
         """Follow Redis channels no longer. Without a connection there is nothing to tell Redis."""
+        try:
+            await self._forget(channels)
+        except StoreUnavailable:
+            pass  # the connection went, and the subscriptions with it
+
+    def _forget(self, channels: Iterable[bytes]) -> asyncio.Future[None]:
         gone = [channel for channel in channels if self._receivers.pop(channel, None)]
         if self._reader is not None and not self._reader.lost.done():
-            try:
-                await self._reader.unsubscribe(gone)
-            except StoreUnavailable:
-                pass  # the connection went, and the subscriptions with it
+            done = self._reader.unsubscribe(gone)
+        else:
+            done = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+        done.add_done_callback(_ignore)
+        return done
 
     async def publish(self, channel: str, payload: bytes) -> int:
         """Send a payload and return to how many Redis connections it went.
@@ -112,68 +126,87 @@ class Bus:
         return reached
 
     def watch(self, watcher: Callable[[bool], None]) -> None:
-        """Have a function called with False when the reading connection is lost and with True when all is followed again."""
+        """Have a function called with False when the reading connection is lost, or cannot be made in the first place, and with
+        True when all is followed again.
+        """
         self._watchers.append(watcher)
 
-    def _start(self) -> None:
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._keep_connected(), name="bus")
-
     async def _keep_connected(self) -> None:
-        failures = 0
         while True:
             try:
                 await self._read_until_lost()
-                failures = 0
-                logger.warning("bus: connection to Redis lost, connecting again")
+                self._trying.failed("connection lost")
             except StoreUnavailable as error:
-                failures += 1
-                if failures == 1:
-                    logger.warning("bus: %s; trying again until it works", error)
-            await asyncio.sleep(random.uniform(0, min(BACKOFF_S[1], BACKOFF_S[0] * 2 ** min(failures, 10))))  # noqa: S311
+                self._trying.failed(error)
+            except Exception as error:
+                self._trying.failed(error, foreseen=False)
+            self._tell(False)
+            await self._trying.pause()
 
     async def _read_until_lost(self) -> None:
         self._reader = link = await connect(self.url, self._receivers)
+        if self._writer is not None and self._writer.where != link.where:
+            self._writer.abort()  # it goes to a master that is one no longer: what it sends would not come back
         try:
-            channels = list(self._receivers)
-            for at in range(0, len(channels), CHUNK):
-                async with asyncio.timeout(CONFIRM_S):
-                    await link.subscribe(channels[at : at + CHUNK])
+            await self._resubscribe(link)
+            self._trying.over()
             self._tell(True)
             await self._ping_until_lost(link)
         except TimeoutError:
             raise StoreUnavailable("Redis: no answer") from None
         finally:
             link.abort()
-            if self.connected.is_set():
-                self._tell(False)
+
+    async def _resubscribe(self, link: Link) -> None:
+        """Follow on a new connection what is followed now. Whatever goes meanwhile is unsubscribed on it by `unfollow`."""
+        channels = list(self._receivers)
+        for at in range(0, len(channels), CHUNK):
+            async with asyncio.timeout(CONFIRM_S):
+                await link.subscribe([channel for channel in channels[at : at + CHUNK] if channel in self._receivers])
 
     def _tell(self, connected: bool) -> None:
+        if connected is self._told:
+            return
+        if self._told:
+            self.reconnects += 1
+        self._told = connected
         if connected:
             self.connected.set()
         else:
             self.connected.clear()
-            self.reconnects += 1
         for watcher in self._watchers:
-            watcher(connected)
+            try:
+                watcher(connected)
+            except Exception:
+                logger.exception("bus: a watcher failed")
 
     async def _ping_until_lost(self, link: Link) -> None:
         loop = asyncio.get_running_loop()
+        looked_at = loop.time()
         while not link.lost.done():
             await asyncio.wait([link.lost], timeout=PING_S)
-            if link.lost.done():
-                return
-            if loop.time() - link.last_read > SILENCE_S:
+            if link.lost.done() or loop.time() - link.last_read > SILENCE_S:
                 return
             link.call("PING").add_done_callback(_ignore)
+            if link.where is not None and loop.time() - looked_at > LOOK_S:
+                if await self._has_moved(link):
+                    return
+                looked_at = loop.time()
+
+    async def _has_moved(self, link: Link) -> bool:
+        """Whether the Sentinels name another master by now: one that was demoted may go on answering."""
+        try:
+            async with asyncio.timeout(SILENCE_S / 2):
+                return await master(service(self.url)) != link.where
+        except (StoreUnavailable, TimeoutError):
+            return False  # they do not know; the connection works
 
     async def close(self) -> None:
         """Drop both connections and forget every receiver and watcher."""
         self._watchers.clear()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self._connecting.stop()
+        self.connected.clear()
+        self._told = None
         if self._writer is not None:
             self._writer.abort()
         self._receivers.clear()
@@ -232,6 +265,7 @@ class LoopLayer:
         self.owner = owner
         self.inboxes: dict[str, Inbox] = {}
         self.groups: dict[str, set[str]] = {}
+        self._joining: dict[str, asyncio.Future[None]] = {}
         self._swept = 0.0
 
     async def open(self, channel: str) -> Inbox:
@@ -249,13 +283,20 @@ class LoopLayer:
         """Add a channel to a group; returns when Redis has confirmed."""
         members = self.groups.setdefault(group, set())
         members.add(channel)
-        if len(members) > 1:
-            return
+        if len(members) == 1:
+            self._joining[group] = asyncio.ensure_future(self._follow(group))
+        if (joining := self._joining.get(group)) is not None:
+            try:
+                await asyncio.shield(joining)  # all who join at once wait for the one confirmation
+            except StoreUnavailable:
+                await self.leave(group, channel)
+                raise
+
+    async def _follow(self, group: str) -> None:
         try:
             await self.bus.follow({self.owner.redis_channel(group): lambda payload: self._spread(group, payload)})
-        except StoreUnavailable:
-            await self.leave(group, channel)
-            raise
+        finally:
+            self._joining.pop(group, None)
 
     def _spread(self, group: str, payload: bytes) -> None:
         for channel in self.groups.get(group, ()):
@@ -303,7 +344,7 @@ class BusLayer(BaseChannelLayer):
     """A Channels channel layer, see the rules at the head of this file.
 
     Args:
-        url: redis://, rediss:// or unix:// address.
+        url: address of Redis, see `marketdata.addresses`.
         prefix: first part of every Redis channel; `channels_redis` calls it the same.
         capacity: most messages that a channel holds for a consumer that does not receive.
         expiry: seconds after which a channel whose consumer is gone is given up.
@@ -378,10 +419,13 @@ class BusLayer(BaseChannelLayer):
         """Send (group, message) pairs from synchronous code, in one round trip; safe after a fork.
 
         `async_to_sync(group_send)` would open an event loop and a connection for each.
+
+        Raises:
+            StoreUnavailable: Redis did not take them.
         """
         if self._sync is None:
-            self._sync = redis.Redis.from_url(self.url)
-        with self._sync.pipeline(transaction=False) as pipe:
+            self._sync = dial.client(self.url)
+        with reachable(self._sync), self._sync.pipeline(transaction=False) as pipe:
             for group, message in messages:
                 pipe.publish(self.redis_channel(group), pack(message))
             pipe.execute()

@@ -7,18 +7,23 @@ go (`hiredis.Reader`), and each bus message is handed on by one dictionary look-
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import hiredis
 from redis.asyncio.connection import parse_url
 
+from marketdata.addresses import Service, is_service, service
+from marketdata.dial import LOOK_UP_S
 from marketdata.errors import StoreUnavailable
 
 Message = Callable[[bytes], None]
 CONNECT_S = 3.0
+
+logger = logging.getLogger(__name__)
 
 
 class Link(asyncio.Protocol):
@@ -27,12 +32,15 @@ class Link(asyncio.Protocol):
     Attributes:
         receivers: Redis channel → what takes its payloads; shared with the owner, who changes it.
         lost: done when the connection is gone.
+        last_read: loop time at which something arrived.
+        where: host and port that the Sentinels named; None without Sentinels.
     """
 
     def __init__(self, receivers: dict[bytes, Message]) -> None:
         self.receivers = receivers
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.last_read = asyncio.get_running_loop().time()
+        self.where: tuple[str, int] | None = None
         self._reader = hiredis.Reader()
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._confirming: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -62,7 +70,10 @@ class Link(asyncio.Protocol):
         while (reply := gets()) is not False:
             if type(reply) is list and len(reply) == 3 and reply[0] == b"message":
                 if (receive := receivers.get(reply[1])) is not None:
-                    receive(reply[2])
+                    try:
+                        receive(reply[2])
+                    except Exception:  # of one message, which must not cost the others theirs, nor the connection
+                        logger.exception("bus: a message was not taken")
             else:
                 self._answer(reply)
 
@@ -124,22 +135,72 @@ class Link(asyncio.Protocol):
 
 
 async def connect(url: str, receivers: dict[bytes, Message]) -> Link:
-    """Open a connection, authenticated and named.
+    """Open a connection, authenticated and named; behind Sentinels to the master of the moment.
 
     Raises:
-        StoreUnavailable: Redis cannot be reached or refuses us.
+        StoreUnavailable: Redis cannot be reached or refuses us, or no Sentinel knows a master that works.
     """
-    place = parse_url(url)
+    if not is_service(url):
+        return await _open({**parse_url(url), "tls": url.startswith("rediss")}, receivers)
+    found = service(url)
+    host, port = await master(found)
+    login = {"username": found.username, "password": found.password, "tls": found.tls}
+    link = await _open({"host": host, "port": port, **login}, receivers)
+    link.where = host, port
+    try:
+        await _check_role(link)
+    except StoreUnavailable:
+        link.abort()
+        raise
+    return link
+
+
+async def master(found: Service) -> tuple[str, int]:
+    """Where the master of a service is, by the first Sentinel that knows.
+
+    Raises:
+        StoreUnavailable: none knows.
+    """
+    login = {"username": found.sentinel_username, "password": found.sentinel_password, "tls": found.tls}
+    for host, port in found.sentinels:
+        try:
+            link = await _open({"host": host, "port": port, **login}, {}, LOOK_UP_S)
+        except StoreUnavailable:
+            continue
+        try:
+            async with asyncio.timeout(LOOK_UP_S):
+                answer = await link.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", found.name)
+        except (StoreUnavailable, TimeoutError):
+            continue
+        finally:
+            link.abort()
+        if answer:
+            return answer[0].decode(), int(answer[1])
+    raise StoreUnavailable(f"Redis: no Sentinel knows a master of {found.name!r}")
+
+
+async def _check_role(link: Link) -> None:
+    """A Sentinel may be behind the times, or the server it names on its way down."""
+    try:
+        async with asyncio.timeout(LOOK_UP_S):
+            role = (await link.call("ROLE"))[0]
+    except TimeoutError:
+        raise StoreUnavailable("Redis: no answer") from None
+    if role != b"master":
+        raise StoreUnavailable("Redis: the Sentinels name a server that is no master")
+
+
+async def _open(place: Mapping[str, Any], receivers: dict[bytes, Message], within_s: float = CONNECT_S) -> Link:
     loop = asyncio.get_running_loop()
     link = Link(receivers)
     try:
-        async with asyncio.timeout(CONNECT_S):
+        async with asyncio.timeout(within_s):
             if "path" in place:
                 await loop.create_unix_connection(lambda: link, place["path"])
             else:
-                tls = ssl.create_default_context() if url.startswith("rediss") else None
+                tls = ssl.create_default_context(cafile=place.get("ssl_ca_certs")) if place["tls"] else None
                 await loop.create_connection(lambda: link, place.get("host", "localhost"), place.get("port", 6379), ssl=tls)
-            await _greet(link, cast(dict[str, Any], place))
+            await _greet(link, place)
     except (OSError, TimeoutError) as error:
         link.abort()
         raise StoreUnavailable(f"Redis: {error or 'no answer'}") from error
@@ -149,7 +210,7 @@ async def connect(url: str, receivers: dict[bytes, Message]) -> Link:
     return link
 
 
-async def _greet(link: Link, place: dict[str, Any]) -> None:
+async def _greet(link: Link, place: Mapping[str, Any]) -> None:
     if place.get("password"):
         await link.call("AUTH", place.get("username") or "default", place["password"])
     await link.call("CLIENT", "SETNAME", "tickwire-bus")

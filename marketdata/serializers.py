@@ -47,13 +47,16 @@ RawTick = Annotated[
 ]
 
 
+STALE = "nothing came for too long although the market is open, or the store cannot be asked: this is the last known value"
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """The latest value of one topic. While nothing was ever published, `epoch` and `data` are null and `seq` is 0."""
 
     topic: str
     epoch: str | None
     seq: int
-    stale: Annotated[bool, msgspec.Meta(description="nothing came for too long although the market is open")]
+    stale: Annotated[bool, msgspec.Meta(description=STALE)]
     data: Body | None
 
 
@@ -82,13 +85,14 @@ class Trades(msgspec.Struct, frozen=True):
     trades: list[TradeBody]
 
 
-class Klines(msgspec.Struct, frozen=True):
+class Klines(msgspec.Struct, frozen=True, omit_defaults=True):
     """Bars, oldest first; the last may still be open."""
 
     symbol: Symbol
     interval: Interval
     klines: list[KlineBody]
     next: Annotated[str | None, msgspec.Meta(description="`cursor` of the page of older bars; null: there is none")]
+    stale: Annotated[bool, msgspec.Meta(description="true: the store cannot be asked, and the newest bars are missing")] = False
 
 
 class Update(msgspec.Struct, frozen=True):

@@ -3,12 +3,14 @@
 Rules of this file:
 1. `data` of every answer is the stored body, byte for byte.
 2. A request costs one round trip to Redis; klines cost up to two, and one query. Instruments come from memory.
+3. While the store cannot be asked, latest values are the last known ones and klines those at rest, marked stale. What would have
+   holes that nothing shows, trades and updates, is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, cast
 
@@ -26,12 +28,14 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from marketdata import history, openapi, ticks
-from marketdata.access import INSTRUMENTS_AGE_S, MayPublish, MayRead, Reader, listed, readable, reader_of
-from marketdata.errors import BadTick, MarketDataError, TooLarge, TooMany
+from marketdata.access import MayPublish, MayRead, Reader, known_instruments, listed, readable, reader_of
+from marketdata.errors import BadTick, MarketDataError, StoreUnavailable, TooLarge, TooMany
 from marketdata.ingest import Ingest
 from marketdata.instruments import Instrument, instruments, is_open
+from marketdata.last_known import last_known
 from marketdata.openapi import describe
 from marketdata.publisher import Publisher
+from marketdata.reads import Reads
 from marketdata.serializers import (
     MOST_INGEST_BYTES,
     MOST_TICKS,
@@ -57,17 +61,28 @@ from marketdata.serializers import (
 from marketdata.store import Stamped, Store, now_us
 from marketdata.topics import DataType, Interval, Topic, parse
 
+READ_S = 2.0  # who waits for an answer is told sooner that none comes than a writer, whose update may have gone through
+UNREACHED = StoreUnavailable("the market data cannot be reached just now")
+
 
 @cache
 def store() -> Store:
-    """This process's store."""
-    return Store.from_settings()
+    """This process's store, as requests read it."""
+    return Store.from_settings(READ_S)
+
+
+def reads() -> Reads:
+    """What requests read of it."""
+    return _reads(store())
+
+
+_reads = cache(Reads)
 
 
 @cache
 def ingest() -> Ingest:
     """This process's ingest."""
-    return Ingest(Publisher(store()), instruments())
+    return Ingest(Publisher.from_settings(), instruments())
 
 
 def is_stale(latest: Stamped | None, instrument: Instrument, now_us: int) -> bool:
@@ -139,9 +154,7 @@ class InstrumentsView(_View):
 
 
 def _all_listed() -> list[Instrument]:
-    known = instruments()
-    known.refresh_if_older(INSTRUMENTS_AGE_S)
-    return known.all()
+    return known_instruments().all()
 
 
 def _matches(instrument: Instrument, asked: dict[str, Any]) -> bool:
@@ -185,8 +198,8 @@ class _OfTypeView(_View):
 
     def of_symbol(self, request: Request, symbol: str) -> HttpResponseBase:
         """Of one symbol."""
-        instrument = listed(symbol)
-        return _conditional(request, _latest([Topic(self.data_type, symbol)], [instrument])[0])
+        topic = Topic(self.data_type, symbol)
+        return _conditional(request, _latest({topic: listed(symbol)})[topic])
 
 
 class QuotesView(_OfTypeView):
@@ -259,16 +272,20 @@ def _snapshots(names: Sequence[str], reader: Reader) -> Snapshots:
             found[topic] = listed(topic.symbol)
         except MarketDataError as error:
             refused.append(Rejected(name, error.code, error.label, str(error)))
-    return Snapshots(_latest(list(found), list(found.values())), refused)
+    snapshots = _latest(found)
+    unknown = [Rejected(str(topic), UNREACHED.code, UNREACHED.label, str(UNREACHED)) for topic in found if topic not in snapshots]
+    return Snapshots(list(snapshots.values()), refused + unknown)
 
 
-def _latest(topics: Sequence[Topic], instruments: Sequence[Instrument]) -> list[Snapshot]:
-    names = [str(topic) for topic in topics]
+def _latest(wanted: Mapping[Topic, Instrument]) -> dict[Topic, Snapshot]:
+    """The latest values; while the store cannot be asked, the last known ones, without those that nobody here knows."""
+    values = last_known(store().layout.prefix).latest(reads(), [str(topic) for topic in wanted])
     now = now_us()
-    return [
-        _snapshot(name, latest, is_stale(latest, instrument, now))
-        for name, instrument, latest in zip(names, instruments, store().latest(names) if names else [], strict=True)
-    ]
+    return {
+        topic: _snapshot(str(topic), value.stamped, not value.current or is_stale(value.stamped, instrument, now))
+        for (topic, instrument), value in zip(wanted.items(), values, strict=True)
+        if value is not None
+    }
 
 
 def _snapshot(name: str, latest: Stamped | None, stale: bool) -> Snapshot:
@@ -287,7 +304,7 @@ class TradesView(_View):
         """As far back as the store remembers."""
         limit = _asked(TradesQuery, request)["limit"]
         topic = Topic(DataType.TRADE, listed(symbol).symbol)
-        epoch, updates = store().history(str(topic), limit=limit, newest=True)
+        epoch, updates = reads().history(str(topic), limit=limit, newest=True)
         bodies = [msgspec.Raw(update.body) for update in reversed(updates)]
         return _json(Trades(symbol, epoch or None, updates[-1].seq if updates else 0, bodies))
 
@@ -304,10 +321,10 @@ class KlinesView(_View):
         interval = parse(f"kline.{asked['interval']}.{listed(symbol).symbol}").interval
         end_us = asked.get("cursor", asked.get("end", history.ALWAYS_US))
         page = history.klines(
-            store(), symbol, cast(Interval, interval), start_us=asked.get("start", 0), end_us=end_us, limit=asked["limit"]
+            reads(), symbol, cast(Interval, interval), start_us=asked.get("start", 0), end_us=end_us, limit=asked["limit"]
         )
         older = None if page.older_us is None else str(page.older_us)
-        return _json(Klines(symbol, cast(Interval, interval), [msgspec.Raw(body) for body in page.bodies], older))
+        return _json(Klines(symbol, cast(Interval, interval), [msgspec.Raw(body) for body in page.bodies], older, page.stale))
 
 
 class HistoryView(_View):
@@ -318,7 +335,7 @@ class HistoryView(_View):
         """The oldest `limit` from `from_seq` on; without `from_seq` the newest. Oldest first in either case."""
         asked = _asked(HistoryQuery, request)
         name = str(readable(topic, reader_of(request)))
-        epoch, updates = store().history(
+        epoch, updates = reads().history(
             name,
             from_seq=asked.get("from_seq", 1),
             to_seq=asked.get("to_seq"),

@@ -40,7 +40,8 @@ app.conf.update(
     broker_url=_config.broker_url,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,  # for ever
-    broker_transport_options={"global_keyprefix": f"{_config.bus.prefix}:celery:"},
+    broker_transport_options={"global_keyprefix": f"{_config.bus.prefix}:celery:", **_config.broker_options},
+    broker_use_ssl=_config.broker_tls or False,
     result_backend=None,
     result_expires=None,
     task_ignore_result=True,

@@ -4,38 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from project.redis_server import binary
+from tests.own_redis import OwnRedis
 from tests.system.conftest import PLANT, SERVE, SYMBOLS, Tickwire, wait_for
-
-
-class OwnRedis:
-    """A Redis that a test may stop and start."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "redis.sock"
-        self.folder = folder
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        options = ["--port", "0", "--unixsocket", str(self.path), "--dir", str(self.folder), "--save", ""]
-        self.process = subprocess.Popen([binary(), *options], stdout=subprocess.DEVNULL)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
 
 
 @pytest.fixture
 def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
-    server = OwnRedis(tmp_path)
+    server = OwnRedis(tmp_path / "redis")
     yield server
     server.kill()
 
@@ -70,14 +51,16 @@ async def test_the_server_waits_for_redis_and_survives_it(server: Tickwire, own_
     await starting  # ready at last
     assert "Redis" in server.log.read_text()
     async with server.dial() as client:
-        await client.ask("subscribe", topics=["trade.AAPL"])
+        assert (await client.ask("subscribe", topics=["trade.AAPL"]))["accepted"]
         server.publish("trade.AAPL", {"n": 1})
         first = await client.until(lambda message: message.get("topic") == "trade.AAPL")
 
         own_redis.kill()
         await asyncio.to_thread(wait_for, lambda: health(server, "ready")[0] == 503, server)
         assert health(server, "live")[0] == 200
-        assert server.get("/api/v1/snapshots/?topics=trade.AAPL")[0] == 503
+        status, body = server.get("/api/v1/snapshots/?topics=trade.AAPL")
+        assert (status, [(found["data"], found["stale"]) for found in json.loads(body)["snapshots"]]) == (200, [({"n": 1}, True)])
+        assert server.get("/api/v1/snapshots/?topics=trade.MSFT")[0] == 503
         assert (await client.ask("ping"))["type"] == "pong"
 
         own_redis.start()

@@ -9,7 +9,8 @@ from django.test import Client
 
 from marketdata import bars
 from marketdata.history import FEW, klines
-from marketdata.store import MemoryStore, Update
+from marketdata.memory_store import MemoryStore
+from marketdata.store import Update
 from marketdata.ticks import Kline, body
 from marketdata.topics import Interval
 
