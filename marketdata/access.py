@@ -5,6 +5,7 @@ The principal itself belongs to `realtime`, which this application does not know
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any, Protocol, cast
 
 from rest_framework.exceptions import NotAuthenticated, PermissionDenied
@@ -12,11 +13,13 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from marketdata import topics
-from marketdata.errors import NotInPlan, UnknownSymbol
-from marketdata.instruments import Instrument, instruments
+from marketdata.database import answering
+from marketdata.errors import DatabaseUnavailable, NotInPlan, UnknownSymbol
+from marketdata.instruments import Instrument, Instruments, instruments
 from marketdata.topics import DataType, Topic
 
 INSTRUMENTS_AGE_S = 2.0
+_asking = Lock()
 
 
 class Reader(Protocol):
@@ -86,15 +89,33 @@ def check_plan(kind: DataType, reader: Reader) -> None:
         raise NotInPlan(f"your plan does not include {kind.value}")
 
 
+def known_instruments() -> Instruments:
+    """The instruments, two seconds old at most; while the database does not answer, or somebody asks it already, as it last
+    named them.
+
+    Raises:
+        DatabaseUnavailable: it has named none yet.
+    """
+    known = instruments()
+    if known.is_older(INSTRUMENTS_AGE_S) and _asking.acquire(blocking=not known.loaded):
+        try:
+            with answering():
+                known.refresh_if_older(INSTRUMENTS_AGE_S)
+        except DatabaseUnavailable:
+            if not known.loaded:
+                raise
+        finally:
+            _asking.release()
+    return known
+
+
 def listed(symbol: str) -> Instrument:
     """The active instrument of a symbol.
 
     Raises:
         UnknownSymbol: there is none.
     """
-    known = instruments()
-    known.refresh_if_older(INSTRUMENTS_AGE_S)
-    found = known.get(symbol)
+    found = known_instruments().get(symbol)
     if found is None:
         raise UnknownSymbol(f"there is no instrument {symbol!r}")
     return found

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from marketdata.errors import StoreUnavailable
+from marketdata.kept import KeptTask
 from marketdata.layer import pack
 from marketdata.topics import redis_channel
 
@@ -25,6 +26,7 @@ class Canary:
     Attributes:
         back_at: loop time at which the last one came back; None before the first.
         latency_s: how long that one took.
+        task: what sends it.
     """
 
     def __init__(self, node: Node) -> None:
@@ -33,7 +35,8 @@ class Canary:
         self.back_at: float | None = None
         self.latency_s = 0.0
         self._sent_at = 0.0
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="canary")
+        self.task = KeptTask("canary", self._run, logger)
+        self.task.start()
 
     @property
     def age_s(self) -> float | None:
@@ -65,5 +68,4 @@ class Canary:
 
     async def stop(self) -> None:
         """Stop sending."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await self.task.stop()

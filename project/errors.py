@@ -12,9 +12,9 @@ from django.views import defaults
 from rest_framework import exceptions as rest
 from rest_framework.views import set_rollback
 
-from marketdata.errors import MarketDataError, StoreUnavailable, TooLarge
+from marketdata.errors import DatabaseUnavailable, MarketDataError, StoreUnavailable, TooLarge
 from realtime.auth import REALM
-from realtime.codes import Code, CodedError
+from realtime.codes import Code, CodedError, internal
 
 API = "/api/"
 RETRY_MS = 2000  # when to ask again while Redis is away
@@ -71,6 +71,8 @@ def _coded(failure: Exception) -> CodedError | None:
             return failure
         case StoreUnavailable():  # the text would name hosts and ports
             return CodedError(Code(failure.code), "the market data cannot be reached just now", retry_after_ms=RETRY_MS)
+        case DatabaseUnavailable():
+            return CodedError(Code(failure.code), "the database cannot be asked just now", retry_after_ms=RETRY_MS)
         case MarketDataError():
             return CodedError(Code(failure.code), str(failure))
         case rest.Throttled():
@@ -121,5 +123,5 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """A failure that nobody foresaw; Django has logged it."""
     if request.path.startswith(API):
-        return answer(CodedError(Code.INTERNAL, "an unforeseen failure; it has been logged"))
+        return answer(internal("an unforeseen failure; it has been logged"))
     return defaults.server_error(request)

@@ -67,6 +67,11 @@ def one_of(*allowed: str) -> Callable[[str], str | None]:
     return lambda value: None if value in allowed else "must be one of " + ", ".join(allowed)
 
 
+def off_or_from(least: float) -> Callable[[float], str | None]:
+    """Check: 0, which means off, or a number of sense."""
+    return lambda value: None if value == 0 or value >= least else f"must be 0 or at least {least:g}"
+
+
 def name_part(value: str) -> str | None:
     """Check: text that may begin a Redis key and a channel name."""
     return None if re.fullmatch(r"[a-zA-Z0-9_.-]{1,32}", value) else "must be 1 to 32 letters, digits, '_', '.' or '-'"

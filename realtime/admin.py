@@ -32,7 +32,8 @@ class PlanAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot su
 
     form = PlanForm
     list_display = (
-        "name", "enabled", "topics_per_connection", "connections_per_user", "max_rate", "commands", "types", "used_by",
+        "name", "enabled", "priority", "topics_per_connection", "connections_per_user", "max_rate", "commands", "types",
+        "used_by",
     )  # fmt: skip
     search_fields = ("name",)
 

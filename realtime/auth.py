@@ -34,6 +34,8 @@ from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from marketdata.database import answering
+from marketdata.errors import DatabaseUnavailable
 from marketdata.topics import DataType
 from realtime.codes import Code, CodedError
 from realtime.keys import digest, find_key
@@ -44,6 +46,7 @@ from realtime.remembered import Remembered
 STAFF_PLAN = "pro"
 PAGE_COOKIE = "tickwire_page"
 PAGE_PASS_S = 24 * 3600
+RETRY_MS = 2000  # when to try again while the database is away
 REALM = 'Bearer realm="tickwire"'
 
 _verified: Remembered[Principal] = Remembered(CACHED_S, 10_000)
@@ -55,6 +58,13 @@ class Unauthorized(CodedError):
 
     def __init__(self, message: str = "the credential is not valid") -> None:
         super().__init__(Code.UNAUTHORIZED, message)
+
+
+class CannotTell(CodedError):
+    """Nobody can be identified just now: the database does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.OVERLOADED, "credentials cannot be checked just now; try again", retry_after_ms=RETRY_MS)
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -96,16 +106,27 @@ NOTHING = Credentials()
 
 def resolve(shown: Credentials) -> Principal | None:
     """Find out whose credentials these are; see `identify` for returns and errors."""
+    try:
+        return _resolve(shown)
+    except DatabaseUnavailable as error:
+        raise CannotTell from error
+
+
+def _resolve(shown: Credentials) -> Principal | None:
     if shown.authorization is not None:
         return _remembered(shown) or _bearer(shown.authorization)
-    # get_user wants a request but looks at its session only
-    user = get_user(cast(HttpRequest, SimpleNamespace(session=shown.session))) if shown.session else None
+    user = _user_of(shown.session) if shown.session else None
     if isinstance(user, User):
         return _principal(user)
     if shown.page_pass and _is_page_pass(shown.page_pass):
         plan = settings.TICKWIRE.serving.dashboard_plan
         return _visitor(plan, named(plan))
     return _visitor(ANONYMOUS, named(ANONYMOUS))
+
+
+def _user_of(session: SessionBase) -> Any:
+    with answering():  # get_user wants a request but looks at its session only
+        return get_user(cast(HttpRequest, SimpleNamespace(session=session)))
 
 
 def _visitor(plan: str, limits: Limits | None) -> Principal | None:
@@ -136,7 +157,8 @@ def _bearer(authorization: str) -> Principal:
     scheme, _, token = authorization.strip().partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthorized("expected 'Authorization: Bearer <API key>'")
-    key = find_key(token.strip())
+    with answering():
+        key = find_key(token.strip())
     if key is None:
         raise Unauthorized
     principal = _principal(key.user, key)
@@ -192,6 +214,7 @@ async def identify(scope: Mapping[str, Any]) -> Principal | None:
 
     Raises:
         Unauthorized: a bad credential, or cookies sent by another site's page.
+        CannotTell: the database does not answer.
     """
     shown = _socket_credentials(scope)
     if shown == NOTHING and (plans := last_known()) is not None:  # a visitor: no thread, and no wait for a busy database
@@ -204,6 +227,7 @@ async def identify_token(token: str) -> Principal:
 
     Raises:
         Unauthorized: nobody's.
+        CannotTell: the database does not answer.
     """
     shown = Credentials(authorization=f"Bearer {token}")
     return _remembered(shown) or cast(Principal, await _resolve_in_thread(shown))
@@ -249,6 +273,7 @@ class RestAuthentication(SessionAuthentication):
 
         Raises:
             Unauthorized: a bad credential.
+            CannotTell: the database does not answer.
             PermissionDenied: an unsafe method with a session but without its CSRF token.
         """
         session = request.session if settings.SESSION_COOKIE_NAME in request.COOKIES else None

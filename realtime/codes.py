@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
+from marketdata.correlation import current
+
 
 class Code(IntEnum):
     """Why a command was refused; the connection lives on."""
@@ -68,6 +70,7 @@ class Close(IntEnum):
     """Why a connection ended. 4000 to 4499: reconnect. 4500 to 4999: do not."""
 
     GOING_AWAY = 1001
+    NOT_UTF8 = 1007
     TOO_BIG = 1009
     INTERNAL = 1011
     RESTART = 1012
@@ -119,3 +122,8 @@ class CodedError(Exception):
         if self.details:
             fields["details"] = self.details
         return fields
+
+
+def internal(message: str) -> CodedError:
+    """The refusal for what nobody foresaw. Its `correlation` finds the log line when somebody quotes it."""
+    return CodedError(Code.INTERNAL, message, details={"correlation": current()})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from marketdata.database import answering
+from marketdata.errors import DatabaseUnavailable
 from marketdata.topics import DataType
 from realtime.codes import Code
 from realtime.models import Plan, all_types
@@ -21,19 +24,19 @@ _BASIC = ["quote", "ticker", "kline", "trade"]
 FIRST_PLANS: dict[str, dict[str, Any]] = {
     ANONYMOUS: {
         "topics_per_connection": 10, "connections_per_user": 5, "max_rate": 2,
-        "commands_per_second": 5, "command_burst": 20, "data_types": _BASIC,
+        "commands_per_second": 5, "command_burst": 20, "data_types": _BASIC, "priority": 0,
     },
     "free": {
         "topics_per_connection": 50, "connections_per_user": 2, "max_rate": 5,
-        "commands_per_second": 10, "command_burst": 40, "data_types": all_types(),
+        "commands_per_second": 10, "command_burst": 40, "data_types": all_types(), "priority": 10,
     },
     "pro": {
         "topics_per_connection": 2000, "connections_per_user": 10, "max_rate": None,
-        "commands_per_second": 50, "command_burst": 200, "data_types": all_types(),
+        "commands_per_second": 50, "command_burst": 200, "data_types": all_types(), "priority": 20,
     },
     "dashboard": {
         "topics_per_connection": 200, "connections_per_user": 20, "max_rate": 10,
-        "commands_per_second": 20, "command_burst": 80, "data_types": all_types(),
+        "commands_per_second": 20, "command_burst": 80, "data_types": all_types(), "priority": 10,
     },
 }  # fmt: skip
 
@@ -47,6 +50,7 @@ class Limits(msgspec.Struct, frozen=True):
         max_rate: most updates per second per topic; None: every update.
         commands_per_second, command_burst: rate and size of the bucket that commands are taken from.
         data_types: what may be read at all.
+        priority: under overload the lowest is refused first and let go first.
     """
 
     topics: int
@@ -55,6 +59,7 @@ class Limits(msgspec.Struct, frozen=True):
     commands_per_second: float
     command_burst: int
     data_types: frozenset[DataType]
+    priority: int = 0
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
@@ -66,6 +71,7 @@ class Limits(msgspec.Struct, frozen=True):
             plan.commands_per_second,
             plan.command_burst,
             frozenset(kind for kind in DataType if kind in plan.data_types),
+            plan.priority,
         )
 
     def check_type(self, kind: DataType) -> Code | None:
@@ -117,13 +123,35 @@ class TokenBucket:
         return (cost - self._tokens) / self.rate
 
 
+_asking = Lock()
 _plans: Remembered[dict[str, Limits]] = Remembered(CACHED_S)
 
 
 def named(name: str) -> Limits | None:
-    """The limits of a plan, at most 2 s old; None when there is no such plan or it is disabled."""
+    """The limits of a plan, at most 2 s old; None when there is no such plan or it is disabled.
+
+    While the database does not answer, or somebody asks it already, they are those that it last named.
+
+    Raises:
+        DatabaseUnavailable: it has named none yet.
+    """
     found = _plans.get("all")
-    return (refresh() if found is None else found).get(name)
+    return (_refreshed() if found is None else found).get(name)
+
+
+def _refreshed() -> dict[str, Limits]:
+    known = last_known()
+    if not _asking.acquire(blocking=known is None):
+        return known or {}
+    try:
+        with answering():
+            return refresh()
+    except DatabaseUnavailable:
+        if known is None:
+            raise
+        return known
+    finally:
+        _asking.release()
 
 
 def last_known() -> dict[str, Limits] | None:

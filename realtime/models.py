@@ -46,6 +46,9 @@ class Plan(models.Model):
     commands_per_second = models.FloatField(default=10, validators=[MinValueValidator(0.1)])
     command_burst = models.PositiveIntegerField(default=40, validators=[MinValueValidator(1)])
     data_types = models.JSONField(default=all_types, validators=[check_types])
+    priority = models.PositiveSmallIntegerField(
+        default=10, help_text="Under overload the lowest is refused first and let go first. Staff is always served."
+    )
 
     class Meta:
         ordering = ["name"]

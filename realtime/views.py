@@ -26,7 +26,7 @@ ME = {
     "user": "ada", "key": "k3f9xa7q", "plan": "pro", "can_publish": False, "is_staff": False,
     "limits": {
         "topics": 2000, "connections": 10, "max_rate": None, "commands_per_second": 50, "command_burst": 200,
-        "data_types": ["quote", "ticker", "trade", "kline", "depth"],
+        "data_types": ["quote", "ticker", "trade", "kline", "depth"], "priority": 20,
     },
 }  # fmt: skip
 

@@ -9,7 +9,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from marketdata import models
+from marketdata import admin, models
+from marketdata.errors import StoreUnavailable
+from marketdata.feed_status import FRESH_US, FeedStatus, note_status
+from marketdata.store import Layout, Store, now_us
 from realtime.keys import create_key
 from realtime.models import Account, ApiKey, Plan
 
@@ -71,7 +74,7 @@ def test_a_symbol_of_another_form_is_refused(operator: Client) -> None:
 
 # feeds
 
-FEED = {"name": "mine", "kind": "demo", "enabled": "on", "symbols": "[]", "options": "{}"}
+FEED = {"name": "mine", "kind": "demo", "enabled": "on", "symbols": "[]", "options": "{}", "hold_s": "30"}
 
 
 def add_feed(operator: Client, **changes: str) -> Any:
@@ -101,6 +104,72 @@ def test_symbols_must_be_a_list_of_symbols(operator: Client, symbols: str) -> No
     assert "symbols" in complaints(add_feed(operator, symbols=symbols))
 
 
+def test_a_standby_is_saved(operator: Client) -> None:
+    models.Feed.objects.create(name="main", kind="demo")
+    assert add_feed(operator, standby_for="main", hold_s="5", most_per_s="100").status_code == 302
+    feed = models.Feed.objects.get(name="mine")
+    assert (feed.standby_for, feed.hold_s, feed.most_per_s) == ("main", 5, 100)
+
+
+def test_a_feed_that_stands_in_for_nobody_has_no_empty_name_there(operator: Client) -> None:
+    add_feed(operator, standby_for="")
+    assert models.Feed.objects.get().standby_for is None
+
+
+@pytest.mark.parametrize(
+    ("standby_for", "says"),
+    [
+        ("mine", "itself"),
+        ("nobody", "no feed &#x27;nobody&#x27;"),
+        ("second", "is a standby itself, of &#x27;main&#x27;"),
+        ("demo-cn", "polled"),
+    ],
+)
+def test_a_standby_of_what_cannot_have_one_is_refused(operator: Client, standby_for: str, says: str) -> None:
+    models.Feed.objects.create(name="main", kind="demo")
+    models.Feed.objects.create(name="second", kind="demo", standby_for="main")
+    models.Feed.objects.create(name="demo-cn", kind="demo-cn")
+    assert says in str(complaints(add_feed(operator, standby_for=standby_for))["standby_for"])
+
+
+def test_a_feed_that_has_a_standby_cannot_become_one(operator: Client) -> None:
+    models.Feed.objects.create(name="other", kind="demo")
+    models.Feed.objects.create(name="second", kind="demo", standby_for="mine")
+    assert "second" in str(complaints(add_feed(operator, standby_for="other"))["standby_for"])
+
+
+@pytest.mark.parametrize(("field", "value"), [("most_per_s", "0"), ("hold_s", "-1"), ("hold_s", "")])
+def test_bounds_of_a_feed_that_make_no_sense_are_refused(operator: Client, field: str, value: str) -> None:
+    assert field in complaints(add_feed(operator, **{field: value}))
+
+
+def test_the_list_of_feeds_says_what_they_do(
+    operator: Client, redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "from_settings", lambda: Store(redis_url, Layout(prefix)))
+    for name in ("main", "second", "off"):
+        models.Feed.objects.create(name=name, kind="demo", standby_for="main" if name == "second" else None)
+    store = Store.from_settings()
+    states = {"main": {"fault": "mute"}, "second": {"healthy": True, "active_symbols": 3, "duplicates": 7}}
+    for name, state in states.items():
+        status = FeedStatus(name=name, kind="demo", polled=False, symbols=3, good_until_us=now_us() + FRESH_US, **state)
+        note_status(store, status)
+    text = shown(operator.get("/admin/marketdata/feed/"))
+    store.close()
+    assert "mute, writes 0 of 3 symbols" in text
+    assert "well, writes 3 of 3 symbols, 7 duplicates" in text
+    assert "–" in text
+
+
+def test_the_list_of_feeds_opens_while_redis_is_away(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_: Store) -> None:
+        raise StoreUnavailable("Redis: gone")
+
+    models.Feed.objects.create(name="main", kind="demo")
+    monkeypatch.setattr(admin, "feed_statuses", away)
+    assert "main" in shown(operator.get("/admin/marketdata/feed/"))
+
+
 # bars
 
 
@@ -125,7 +194,7 @@ def test_plans_are_shown_with_all_they_allow(operator: Client) -> None:
 def plan_fields(**changes: Any) -> dict[str, Any]:
     return {
         "name": "free", "enabled": "on", "topics_per_connection": 60, "connections_per_user": 2, "max_rate": "",
-        "commands_per_second": 10, "command_burst": 40, "data_types": ["quote", "trade"],
+        "commands_per_second": 10, "command_burst": 40, "data_types": ["quote", "trade"], "priority": 5,
     } | changes  # fmt: skip
 
 

@@ -68,6 +68,16 @@ async def test_a_locked_database_delays_no_heartbeat(tickwire: Tickwire) -> None
     assert [beat["n"] for beat in beats] == list(range(beats[0]["n"], beats[0]["n"] + 4))
 
 
+async def test_visitors_read_what_is_live_while_the_database_is_locked(tickwire: Tickwire) -> None:
+    await asyncio.to_thread(tickwire.publish, TRADE, {"n": 1})
+    paths = [f"/api/v1/snapshots/?topics={TRADE}", "/api/v1/trades/AAPL/", "/api/v1/instruments/AAPL/"]
+    assert [tickwire.get(path)[0] for path in paths] == [200, 200, 200]
+    with Lock(tickwire):
+        await asyncio.sleep(EVERYBODY_FORGETS_S)
+        asked = [asyncio.to_thread(tickwire.get, path) for path in paths * 5]
+        assert {status for status, _ in await asyncio.gather(*asked)} == {200}
+
+
 async def test_visitors_are_welcome_while_the_database_is_locked(tickwire: Tickwire) -> None:
     async with tickwire.dial() as client:
         await subscribe(client)
