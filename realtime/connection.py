@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from realtime.codes import Close
 from realtime.cohorts import Cohort
 from realtime.frames import Encoding
-from realtime.outbox import Outbox
+from realtime.outbox import Gap, Outbox
 
 if TYPE_CHECKING:
     from realtime.auth import Principal
@@ -107,6 +107,19 @@ class Connection:
         else:
             self.sink.write(self.encoding.join([self.encoding.message(message) for message in messages]))
 
+    def skip(self, topic: str, gap: Gap) -> None:
+        """Announce a loss, behind whatever came before it."""
+        self.gaps += 1
+        if self.outbox is not None:
+            self.outbox.skip(topic, gap)
+        else:
+            self.say(gap.message(topic))
+
+    async def caught_up(self) -> None:
+        """Wait while it reads too little of what it was answered: its next commands wait in its socket until then."""
+        if self.outbox is not None and not self.closing:
+            await self.outbox.caught_up()
+
     def close(self, code: Close, notice: bytes | None = None) -> None:
         """Close with a code, after a last notice while the socket takes one."""
         if self.closing:
@@ -114,4 +127,6 @@ class Connection:
         if notice is not None and self.outbox is None:
             self.say(notice)
         self.closing = True
+        if self.outbox is not None:
+            self.outbox.give_up()
         self.sink.close(int(code), code.label)

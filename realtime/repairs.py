@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from marketdata.backoff import Backoff
 from marketdata.errors import StoreUnavailable
+from marketdata.outage import Outage
 from marketdata.store import Stamped
-from realtime import protocol
 from realtime.cohorts import Entry
+from realtime.outbox import Gap
 
 if TYPE_CHECKING:
     from realtime.hub import Hub
 
-PAUSE_S = 0.5
+log = logging.getLogger(__name__)
+
+PAUSES_S = (0.1, 2.0)
 ATTEMPTS = 10
 READ_AT_ONCE = 200  # topics in one round trip to the store
 
@@ -24,23 +28,30 @@ class Repairs:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
+        self._outage = Outage("repairs: reading from the store", log)
+
+    def _tries(self, attempts: int | None = None) -> Backoff:
+        return Backoff("repairs", log, first_s=PAUSES_S[0], longest_s=PAUSES_S[1], attempts=attempts, outage=self._outage)
 
     async def resync(self, entries: Sequence[Entry]) -> None:
         """After the bus was away: deliver what the store has newer, which shows the holes, which are then mended."""
         live = [entry for entry in entries if entry.live]
         for at in range(0, len(live), READ_AT_ONCE):
             some = live[at : at + READ_AT_ONCE]
-            for entry, latest in zip(some, await self._latest(some), strict=True):
-                if latest is not None and not entry.repairing:
-                    self.hub.deliver(entry, latest.epoch, latest.seq, latest.body)
+            known = [entry.epoch for entry in some]
+            for entry, latest, epoch in zip(some, await self._latest(some), known, strict=True):
+                if latest is not None and entry.epoch == epoch:  # else a new epoch has begun meanwhile: this is of the old one
+                    self._take(entry, latest)
         self.hub.counts["resyncs"] += 1
 
+    def _take(self, entry: Entry, latest: Stamped) -> None:
+        if not entry.repairing:
+            self.hub.deliver(entry, latest.epoch, latest.seq, latest.body)
+        elif all(epoch == latest.epoch for epoch, _, _ in entry.held):
+            entry.held.append((latest.epoch, latest.seq, latest.body))
+
     async def _latest(self, entries: Sequence[Entry]) -> list[Stamped | None]:
-        while True:
-            try:
-                return await self.hub.store.latest([entry.name for entry in entries])
-            except StoreUnavailable:
-                await asyncio.sleep(PAUSE_S)
+        return await self._tries().until_done(lambda: self.hub.store.latest([entry.name for entry in entries]), StoreUnavailable)
 
     def begin(self, entry: Entry) -> None:
         """Mend the hole before the first held update."""
@@ -50,8 +61,15 @@ class Repairs:
 
     async def _mend(self, entry: Entry) -> None:
         epoch, after, _ = entry.held[0]
-        found = await self._missing(entry, entry.seq + 1, after - 1)
-        entry.repairing = False
+        found: Sequence[Stamped] = []
+        try:
+            found = await self._missing(entry, entry.seq + 1, after - 1)
+        finally:  # whatever happened, the topic goes on
+            entry.repairing = False
+            self._go_on(entry, epoch, after, found)
+
+    def _go_on(self, entry: Entry, epoch: str, after: int, found: Sequence[Stamped]) -> None:
+        """Deliver what was found, announce what was not, then deliver what was held."""
         for stamped in found:
             if stamped.epoch == entry.epoch == epoch and stamped.seq > entry.seq:
                 self._skip_to(entry, stamped.seq)
@@ -63,21 +81,29 @@ class Repairs:
             self.hub.deliver(entry, *message)
 
     async def _missing(self, entry: Entry, first: int, last: int) -> list[Stamped]:
-        for _ in range(ATTEMPTS):
+        tries = self._tries(ATTEMPTS)
+        while not tries.exhausted:
             try:
-                return (await self.hub.store.history(entry.name, from_seq=first, to_seq=last, limit=last - first + 1)).updates
-            except StoreUnavailable:
-                await asyncio.sleep(PAUSE_S)
+                found = await self.hub.store.history(entry.name, from_seq=first, to_seq=last, limit=last - first + 1)
+            except StoreUnavailable as error:
+                tries.failed(error)
+                await tries.pause()
+                await self.hub.bus.connected.wait()  # an outage is no attempt: the history may well survive it
+            else:
+                tries.over()
+                return found.updates
         return []
 
     def _skip_to(self, entry: Entry, seq: int) -> None:
         """Go on with `seq` although updates before it are lost; clients of an every topic are told."""
         first, entry.seq = entry.seq + 1, max(entry.seq, seq - 1)
-        if first >= seq or not entry.every:
+        if first >= seq:
+            return
+        self.hub.replays.drop(entry)
+        if not entry.every:
             return
         self.hub.flush()  # what came before the hole goes out before the notice of it
-        message = protocol.gap(entry.name, entry.epoch, first, seq - 1, "broker")
+        gap = Gap(entry.epoch, first, seq - 1, "broker")
         self.hub.counts["gaps"] += 1
         for connection in entry.connections():
-            connection.gaps += 1
-            connection.say(message)
+            connection.skip(entry.name, gap)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -21,6 +22,8 @@ from websockets.protocol import State
 
 from realtime.codes import Close
 from realtime.frames import WINDOW_BITS
+
+logger = logging.getLogger(__name__)
 
 EXTENSION = "tickwire.sink"
 HIGH_WATER_BYTES = 64 * 1024  # what may wait for the kernel before a connection counts as slow
@@ -134,6 +137,14 @@ class Mailbox:
         return self._events.pop(0)
 
 
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class FramesProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol with a sink that the application may write frames to.
 
@@ -143,6 +154,7 @@ class FramesProtocol(WebSocketsSansIOProtocol):
     """
 
     sink: FrameSink | None = None
+    pong = b""  # owed to a peer that does not read
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -173,6 +185,16 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         if not self.transport.is_closing():
             self.transport.set_write_buffer_limits(0)  # or uvloop keeps bytes until all callbacks of its turn have run
 
+    def send_receive_event_to_app(self) -> None:
+        """Called by uvicorn with a whole message. Text that is no UTF-8 ends the connection; uvicorn would log a traceback."""
+        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
+            self.frames = []
+            with contextlib.suppress(InvalidState):  # the peer has said goodbye behind it
+                self.conn.send_close(Close.NOT_UTF8)
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
     def pause_writing(self) -> None:
         """Called by the transport: the kernel did not take everything."""
         self.writable = asyncio.Event()
@@ -185,6 +207,17 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         self.writable = _OPEN
         if self.sink is not None:
             self.sink.clear()
+        if self.pong:
+            pong, self.pong = self.pong, b""
+            self.transport.write(pong)
+
+    def handle_ping(self) -> None:
+        """Called by uvicorn when the peer pings. Of a peer that does not read, only the newest is answered (RFC 6455, 5.5.3)."""
+        pongs = self.conn.data_to_send()  # to all pings that came in one read
+        if self.sink is None or not self.sink.full:
+            self.transport.write(b"".join(pongs))
+        elif pongs:
+            self.pong = pongs[-1]
 
     def keepalive_timeout(self) -> None:
         """Called by uvicorn's timer: the peer answered no ping. A peer that does not read either is cut off."""
@@ -207,6 +240,11 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(CLOSE_S, self.transport.abort)
 
 
+def _tell_if_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("a socket takes no messages any more", exc_info=error)
+
+
 class SendSink:
     """Writes messages through ASGI's `send`, from one task that may wait for the peer; see `realtime.connection.Sink`.
 
@@ -226,6 +264,7 @@ class SendSink:
         self._closing: tuple[int, str] | None = None
         self.full = False
         self._task = asyncio.create_task(self._run(), name="sink")
+        self._task.add_done_callback(_tell_if_failed)
 
     def write(self, payload: bytes | list[bytes]) -> bool:
         """Hand over messages."""

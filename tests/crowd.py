@@ -111,6 +111,7 @@ class Reader:
         told: whatever came but updates and snapshots.
         faults: unnamed holes, repetitions, and updates of topics without a snapshot.
         ended: the close code; None while the connection is open.
+        node: the process that serves it.
         ages_us: where there is one, how old each update was when it was read, by the `ts` in it.
     """
 
@@ -125,6 +126,7 @@ class Reader:
     faults: list[str] = field(default_factory=list)
     ended: int | None = None
     ages_us: MutableSequence[int] | None = None
+    node: str = ""
     greeted: bool = False
     live: bool = False
     buffer: bytearray = field(default_factory=bytearray)
@@ -178,6 +180,7 @@ class Reader:
         elif kind == "snapshot":
             self.seen[message["topic"]] = message["seq"]
         elif kind == "welcome":
+            self.node = message["node"]
             rate = {"max_rate": self.way.max_rate} if self.way.max_rate else {}
             self.say("subscribe", topics=self.topics, **rate)
         else:
@@ -205,7 +208,12 @@ class Crowd:
         key: what every client shows.
         choose: number of a client → its topics.
         ways: taken in turn.
+
+    Attributes:
+        kind: what each client is.
     """
+
+    kind: type[Reader] = Reader
 
     def __init__(self, port: int, key: str, choose: Callable[[int], Sequence[str]], ways: Sequence[Way] = (Way(),)) -> None:
         self.port = port
@@ -233,7 +241,7 @@ class Crowd:
     def _dial(self) -> Reader:
         sock = socket.create_connection(("127.0.0.1", self.port))
         number = len(self.readers)
-        reader = Reader(number, self.ways[number % len(self.ways)], self.choose(number), sock)
+        reader = self.kind(number, self.ways[number % len(self.ways)], self.choose(number), sock)
         sock.sendall(reader.way.request(self.key))
         sock.setblocking(False)
         self.readers.append(reader)

@@ -20,6 +20,7 @@ async def owing(desk: Desk, updates: int) -> tuple[Connection, ListSink]:
     sink = connection.sink
     assert isinstance(sink, ListSink)
     await desk.publish(TRADE, "{}")
+    await desk.publish(QUOTE, "{}")
     await desk.subscribe(connection, TRADE, QUOTE)
     sink.full = True
     await desk.publish(TRADE, "{}")
@@ -74,6 +75,15 @@ async def test_what_came_since_waits_behind_the_round_that_is_going_out(desk: De
     got += [message for write in writes for message in write]
     assert [message["seq"] for message in got if message["topic"] == TRADE] == list(range(3, 163))
     assert [message["topic"] for message in got].index(QUOTE) == 150
+
+
+async def test_a_hole_of_the_bus_is_announced_behind_what_came_before_it(desk: Desk) -> None:
+    connection, sink = await owing(desk, 2)
+    entry = desk.hub.entries[TRADE]
+    desk.hub.deliver(entry, entry.epoch, entry.seq + 5, b"{}")  # what lies between exists nowhere
+    await desk.until(lambda: connection.outbox is not None and len(connection.outbox) == 4)
+    got = [(message["type"], message.get("seq", message.get("from"))) for write in turns(connection, sink) for message in write]
+    assert got == [("update", 3), ("update", 4), ("gap", 5), ("update", 9)]
 
 
 async def test_conflated_values_and_gaps_are_counted_once(desk: Desk) -> None:

@@ -110,5 +110,5 @@ def test_a_stopped_reader_among_a_thousand(server: Tickwire) -> None:
     )
     assert (crowd.faults, crowd.gaps, crowd.ended) == ([], [], [])
     assert stats["slow_notices"] == 1
-    assert grown < 4 << 20
+    assert grown < 3 << 20  # of which the outbox may be one
     assert with_it <= 1.1 * without + 0.5

@@ -7,6 +7,8 @@ from collections.abc import MutableMapping
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from realtime.sinks import HIGH_WATER_BYTES, PLAIN_HIGH, FrameSink, FramesProtocol, Mailbox, SendSink
 
 
@@ -58,6 +60,17 @@ async def test_a_socket_that_is_gone_leaves_no_task_behind() -> None:
     await asyncio.sleep(0)  # it waits for messages now
     sink.release()
     await until(lambda: asyncio.all_tasks() == before)
+
+
+async def test_a_server_that_cannot_send_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
+        raise RuntimeError("broken")
+
+    sink = SendSink(send, binary=False)
+    sink.write([b"1"])
+    await until(lambda: caplog.records)
+    assert "broken" in (caplog.records[0].exc_text or "")
+    assert not sink.write([b"2"])
 
 
 class Transport:
