@@ -22,6 +22,7 @@ from benchmarks.figures import percentile
 
 UPDATE = b'"type":"update"'
 STAMP = re.compile(rb'"ts":(\d{16})')
+SESSION = re.compile(rb'"type":"welcome","session":"([^"]+)"')
 READ_BYTES = 1 << 18
 IN_FLIGHT = 64  # handshakes at a time
 SAMPLED = 20  # connections whose latencies are looked at
@@ -101,12 +102,14 @@ class Load:
 
     Attributes:
         closed: connections that the server ended.
+        sessions: of Tickwire's clients, by their number.
     """
 
     def __init__(self, port: int, greeting: Greeting) -> None:
         self.port = port
         self.greeting = greeting
         self.closed = 0
+        self.sessions: dict[int, str] = {}
         self._clients: dict[int, _Client] = {}
         self._buffer = bytearray(READ_BYTES)
         self._view = memoryview(self._buffer)
@@ -166,6 +169,8 @@ class Load:
         marker, times = self.greeting.ready
         if client.seen.count(marker) < times:
             return False
+        if found := SESSION.search(client.seen):
+            self.sessions[client.number] = found[1].decode()
         client.carry, client.seen = client.seen[1 - len(UPDATE) :], b""
         return True
 

@@ -36,9 +36,9 @@ from realtime.models import Account, Plan
 Instrument.objects.bulk_create(Instrument(symbol=f"S{number:04d}", name="-", kind="stock") for number in range(%d))
 roomy = Plan.objects.create(
     name="bench", topics_per_connection=2000, connections_per_user=100000, commands_per_second=50, command_burst=200)
-user = User.objects.create_user("bench")
+user = User.objects.create_user("bench", is_staff=True)
 Account.objects.create(user=user, plan=roomy)
-print(create_key(user)[1])
+print(create_key(user, is_staff=True)[1])
 """
 
 
@@ -173,21 +173,30 @@ def redis_server(home: Path, core: int = machine.CLIENT_CORE) -> Iterator[Path]:
 @contextmanager
 def tickwire(home: Path, bus: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[Target]:
     """Tickwire as it ships: migrated database, 1000 instruments, an API key with a roomy plan, `manage.py serve`."""
-    env = {
-        "TICKWIRE_DATA_DIR": str(home), "TICKWIRE_REDIS_URL": f"unix://{bus}", "TICKWIRE_PREFIX": PREFIX, **(settings or {}),
-    }  # fmt: skip
-    manage = [sys.executable, "manage.py"]
-    subprocess.run([*manage, "migrate", "-v0"], cwd=ROOT, env={**os.environ, **env}, check=True)
+    env, manage = {**os.environ, **_settings(home, bus, settings)}, [sys.executable, "manage.py"]
+    subprocess.run([*manage, "migrate", "-v0"], cwd=ROOT, env=env, check=True)
     shell = [*manage, "shell", "-v0", "-c", SETUP % TOPICS]
-    key = subprocess.run(shell, cwd=ROOT, env={**os.environ, **env}, check=True, capture_output=True, text=True).stdout.strip()
-    serve = [*manage, "serve", "--port", "0", "--drain", "0"]
+    key = subprocess.run(shell, cwd=ROOT, env=env, check=True, capture_output=True, text=True).stdout.strip()
+    with serving(home, bus, key, settings=settings) as target:
+        prime(bus)
+        yield target
+
+
+@contextmanager
+def serving(home: Path, bus: Path, key: str, *, settings: Mapping[str, str] | None = None) -> Iterator[Target]:
+    """`manage.py serve` with a database that is there already."""
+    serve = [sys.executable, "manage.py", "serve", "--port", "0", "--drain", "0"]
+    env = _settings(home, bus, settings)
     with started(serve, core=machine.SERVER_CORE, env=env, log=home / "tickwire.log", heard=True) as process:
         match = re.search(r":(\d+)$", line_of(process))
         assert match is not None
         port = int(match[1])
         wait_for_port(port, "Tickwire")
-        prime(bus)
         yield Target("Tickwire", process.pid, port, follow(key, lambda _: range(1)), ("tickwire", f"unix://{bus}|{PREFIX}"))
+
+
+def _settings(home: Path, bus: Path, more: Mapping[str, str] | None) -> dict[str, str]:
+    return {"TICKWIRE_DATA_DIR": str(home), "TICKWIRE_REDIS_URL": f"unix://{bus}", "TICKWIRE_PREFIX": PREFIX, **(more or {})}
 
 
 def prime(bus: Path) -> None:

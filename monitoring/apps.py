@@ -9,3 +9,7 @@ class MonitoringConfig(AppConfig):
     name = "monitoring"
     verbose_name = "Monitoring"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Count queries from the first one on."""
+        from monitoring import queries  # noqa: F401

@@ -14,9 +14,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from marketdata.feed_status import feed_statuses
+from marketdata import database
+from marketdata.feed_status import FeedStatus, feed_statuses
 from marketdata.store import Store
+from marketdata.views import reads
 from monitoring.health import canaries
+from monitoring.queries import queries
 from realtime.auth import IsStaff
 from realtime.node import VERSION
 
@@ -36,7 +39,10 @@ class StatsView(APIView):
                 "uptime_s": serializers.FloatField(),
                 "canary_age_s": serializers.FloatField(allow_null=True),
                 "bus_reconnects": serializers.IntegerField(),
+                "database_queries": serializers.IntegerField(),
                 "counts": serializers.DictField(child=serializers.IntegerField()),
+                "deaths": serializers.DictField(child=serializers.IntegerField()),
+                "breakers": serializers.DictField(child=serializers.DictField()),
             },
         ),
     )
@@ -54,8 +60,22 @@ async def _stats() -> dict[str, Any]:
         "uptime_s": round(time.time() - node.started_us / 1e6, 3),
         "canary_age_s": canary.age_s,
         "bus_reconnects": node.hub.bus.reconnects,
+        "database_queries": queries.sent,
         "counts": node.hub.stats(),
+        "deaths": {task.name: task.deaths for task in (*node.keeper.tasks, canary.task)},
+        "breakers": {
+            "rest": reads().breaker.stats(),
+            "commands": node.store.breaker.stats(),
+            "joins": node.hub.joins.stats(),
+            "database": database.breaker.stats(),
+        },
     }
+
+
+class Feeds(msgspec.Struct):
+    """State of each feed, by name."""
+
+    feeds: list[FeedStatus]
 
 
 class FeedsView(APIView):
@@ -65,7 +85,7 @@ class FeedsView(APIView):
 
     @extend_schema(
         summary="State of each feed",
-        responses=inline_serializer("Feeds", {"feeds": serializers.ListField(child=serializers.DictField())}),
+        responses=Feeds,
     )
     def get(self, request: Request) -> Response:  # noqa: ARG002
         """Answer from what the feeds' processes noted in Redis."""

@@ -15,6 +15,15 @@ from realtime.outbox import Item
 
 if TYPE_CHECKING:
     from realtime.connection import Connection
+    from realtime.replays import Recent
+
+
+NOTHING = ("", 0, b"")
+
+
+def is_whole(topic: Topic) -> bool:
+    """Whether a hole in a topic's seq matters: of every topics each update does, of klines the closed ones do."""
+    return topic.delivery is Delivery.EVERY or topic.interval is not None
 
 
 class Entry:
@@ -24,18 +33,21 @@ class Entry:
         name: the topic as text.
         every: each update matters, none is conflated.
         whole: a hole in seq is repaired: every topics, and klines for the sake of the closed ones.
-        epoch, seq, body: its newest update; epoch is empty while there was none.
+        epoch, seq, body: its newest update; epoch is empty while there was none, seq 0 while there was none of this epoch.
+        fresh: the epoch, while none of its updates was taken: the first goes out as a snapshot; else empty.
+        left: epochs that came before this one, to which it does not go back.
         live: the latest value was read and the group is joined: updates count.
         held: messages that wait, for the latest value or for a hole to be repaired.
         pending: what the next flush delivers.
         paces: max_rate (None: every update) → the topic at that pace.
+        recent: its newest updates, while some client resumes.
         changed_us: wall clock of the newest update, for staleness.
         idle_since: loop time since which nobody follows it; None while somebody does.
     """
 
     __slots__ = (
-        "body", "changed_us", "channel", "epoch", "every", "held", "idle_since",
-        "live", "name", "paces", "pending", "repairing", "seq", "topic", "whole",
+        "body", "changed_us", "channel", "epoch", "every", "fresh", "held", "idle_since",
+        "left", "live", "name", "paces", "pending", "recent", "repairing", "seq", "topic", "whole",
     )  # fmt: skip
 
     def __init__(self, topic: Topic, channel: bytes) -> None:
@@ -43,8 +55,9 @@ class Entry:
         self.name = str(topic)
         self.channel = channel
         self.every = topic.delivery is Delivery.EVERY
-        self.whole = self.every or topic.interval is not None
-        self.epoch = ""
+        self.whole = is_whole(topic)
+        self.epoch = self.fresh = ""
+        self.left: tuple[str, ...] = ()
         self.seq = 0
         self.body = b""
         self.live = False
@@ -52,6 +65,7 @@ class Entry:
         self.held: list[tuple[str, int, bytes]] = []
         self.pending: list[Item] = []
         self.paces: dict[float | None, Pace] = {}
+        self.recent: Recent | None = None
         self.changed_us = 0
         self.idle_since: float | None = 0.0
 
@@ -101,11 +115,16 @@ class Pace:
         self.ready_at = 0.0
         self.pending: list[Item] = []
         self.timed = False
-        self.let_through = ("", 0, b"")
+        self.let_through = NOTHING
 
     def view(self) -> tuple[str, int, bytes]:
-        """The topic as its followers at this rate know it: (epoch, seq, body). Every update still to come has a greater seq."""
-        return self.let_through if self.pending else (self.entry.epoch, self.entry.seq, self.entry.body)
+        """The topic as its followers at this rate know it: (epoch, seq, body). Every update still to come has a greater seq.
+
+        Of a topic that has nothing (yet, or in a new epoch) all three are empty.
+        """
+        if self.pending:
+            return self.let_through
+        return (self.entry.epoch, self.entry.seq, self.entry.body) if self.entry.seq else NOTHING
 
     def join(self, cohort: Cohort) -> None:
         """Have a cohort follow the topic at this rate."""

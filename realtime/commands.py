@@ -15,8 +15,12 @@ from realtime.connection import Connection
 from realtime.frames import encoding
 from realtime.limits import Limits
 from realtime.node import Node
+from realtime.protocol import Position
+from realtime.replays import Opening
+from realtime.sessions import Saved
 
 NO_LIMITS = Limits(0, 0, None, 1.0, 5, frozenset())  # of somebody who has yet to say who it is
+AT_ONCE = 200  # updates that go out in one write with the reply; more go in portions
 NEVER = Stamped("", 0, 0, b"null")  # of a topic that was never published to
 WITHOUT_PRINCIPAL = (protocol.Auth, protocol.Ping)
 
@@ -67,14 +71,17 @@ class Commands:
                 await self._snapshot(command)
             case protocol.History():
                 await self._history(command)
+            case protocol.Resume():
+                await self._resume(command)
+            case protocol.Ack():
+                self._ack(command)
             case protocol.Configure():
                 self._configure(command)
             case protocol.Auth():
                 await self._auth(command)
 
-    def _reply(self, type: str, command: protocol.Command, *then: bytes, **fields: Any) -> None:
-        """Send the reply and what must follow it, in one write."""
-        self.connection.say(protocol.message(type, command.id, **fields), *then)
+    def _reply(self, type: str, command: protocol.Command, **fields: Any) -> None:
+        self.connection.say(protocol.message(type, command.id, **fields))
 
     def _following(self) -> Mapping[str, Pace]:
         return self.connection.cohort.paces if self.connection.cohort is not None else {}
@@ -121,30 +128,103 @@ class Commands:
     async def _subscribe(self, command: protocol.Subscribe) -> None:
         good, refused = self._screen(protocol.wanted_topics(command))
         self._within_limit(good, refused)
+        since = command.since or {}
         try:
-            await self.hub.ensure(list(good.values()))
-        except StoreUnavailable:
-            text = "the bus does not answer; try again"
-            refused |= {name: CodedError(Code.FEED_UNAVAILABLE, text) for name in good}
+            await self._prepare(good, since)
+        except CodedError as failure:
+            refused |= dict.fromkeys(good, failure)
             good = {}
         rate = limits_of(self.connection).rate(command.max_rate or self.connection.max_rate)
-        followed = self.hub.subscribe(self.connection, dict.fromkeys(good, rate))
-        fresh = [pace for pace, already in followed if not already]
-        self._reply(
+        followed = self.hub.subscribe(self.connection, dict.fromkeys(good, rate), since)
+        openings = self._open(followed, since, snapshot=command.snapshot)
+        reply = protocol.message(
             "subscribed",
-            command,
-            *(_snapshots(fresh) if command.snapshot else ()),
-            accepted=[_accepted(pace, already) for pace, already in followed],
+            command.id,
+            accepted=[_accepted(pace, already, openings.get(pace), since) for pace, already in followed],
             rejected=protocol.rejected(refused),
             total=len(self._following()),
             limit=limits_of(self.connection).topics,
         )
+        self._begin(reply, openings)
+
+    async def _prepare(self, good: Mapping[str, Topic], since: protocol.Positions) -> None:
+        try:
+            if since:
+                await self.hub.replays.prepare(list(good.values()), since)
+            else:
+                await self.hub.ensure(list(good.values()))
+        except StoreUnavailable:
+            raise CodedError(Code.FEED_UNAVAILABLE, "the bus does not answer; try again", retry_after_ms=1000) from None
+
+    def _open(self, followed: Sequence[tuple[Pace, bool]], since: protocol.Positions, *, snapshot: bool) -> dict[Pace, Opening]:
+        """How the topics begin that were not followed already, and a note of where, for a `resume` later on."""
+        fresh = [pace for pace, already in followed if not already]
+        begun = fresh if snapshot else [pace for pace in fresh if pace.entry.name in since]
+        openings = {pace: self.hub.replays.open(pace, since.get(pace.entry.name)) for pace in begun}
+        sessions = self.node.sessions
+        sessions.place(self.connection, {pace.entry.name: _place(pace, openings.get(pace), since) for pace in fresh})
+        rates = {pace.entry.name: pace.rate for pace, already in followed if already or pace.rate is not None}
+        sessions.pace(self.connection, rates)
+        return openings
+
+    def _begin(self, reply: bytes, openings: Mapping[Pace, Opening]) -> None:
+        """Send the reply, and behind it how the topics begin."""
+        losses = [message for pace, opening in openings.items() for message in opening.losses(pace.entry)]
+        self.connection.gaps += len(losses)
+        missed = [(pace.entry.name, opening.items) for pace, opening in openings.items()]
+        if sum(len(items) for _, items in missed) > AT_ONCE:
+            self.hub.slow.replay(self.connection, [reply, *losses], missed)
+        else:
+            self.connection.say(reply, *losses, *(item.message(name) for name, items in missed for item in items))
+
+    async def _resume(self, command: protocol.Resume) -> None:
+        saved = await self._saved(command)
+        since = saved.positions | (command.positions or {})
+        good, refused = self._screen(since)
+        for name in [name for name in good if name in self._following()]:
+            refused[name] = CodedError(Code.BAD_REQUEST, "this connection follows it already: resume before you subscribe")
+            del good[name]
+        self._within_limit(good, refused)
+        await self._prepare(good, since)
+        limits, usual = limits_of(self.connection), self.connection.max_rate
+        rates = {name: limits.rate(saved.rates.get(name) if name in saved.positions else usual) for name in good}
+        openings = self._open(self.hub.subscribe(self.connection, rates, since), since, snapshot=True)
+        reply = protocol.message(
+            "resumed",
+            command.id,
+            recovered=[pace.entry.name for pace, opening in openings.items() if opening.recovered],
+            snapshot=[pace.entry.name for pace, opening in openings.items() if not opening.recovered],
+            rejected=protocol.rejected(refused),
+        )
+        self._begin(reply, openings)
+
+    async def _saved(self, command: protocol.Resume) -> Saved:
+        """What is known of a session. One that nobody knows any more does not matter to a client that names its positions."""
+        try:
+            saved = await self.node.sessions.load(self.connection, command.session)
+        except StoreUnavailable:
+            raise CodedError(Code.FEED_UNAVAILABLE, "the store does not answer; try again", retry_after_ms=1000) from None
+        if saved is None and not command.positions:
+            text = "there is no such session, or it is over: subscribe again"
+            raise CodedError(Code.UNRECOVERABLE_POSITION, text)
+        return saved or Saved({}, {})
+
+    def _ack(self, command: protocol.Ack) -> None:
+        following = self._following()
+        known = {
+            name: position
+            for name, position in command.positions.items()
+            if name in following and position.epoch == following[name].entry.epoch
+        }
+        self.node.sessions.place(self.connection, known)
+        self._reply("acked", command, count=len(known))
 
     def _unsubscribe(self, command: protocol.Unsubscribe) -> None:
         if command.all == (command.topics is not None):
             raise CodedError(Code.BAD_REQUEST, "name either 'topics' or 'all': true")
         names = list(self._following()) if command.all else command.topics or []
         left = self.hub.unsubscribe(self.connection, dict.fromkeys(names))
+        self.node.sessions.forget(self.connection, left)
         self._reply("unsubscribed", command, topics=left, total=len(self._following()))
 
     def _update(self, command: protocol.Update) -> None:
@@ -152,6 +232,7 @@ class Commands:
         known = [name for name in names if name in self._following()]
         rate = limits_of(self.connection).rate(command.max_rate)
         followed = self.hub.subscribe(self.connection, dict.fromkeys(known, rate))
+        self.node.sessions.pace(self.connection, {pace.entry.name: pace.rate for pace, _ in followed})
         missing = {name: CodedError(Code.NOT_SUBSCRIBED, "not subscribed") for name in names if name not in known}
         updated = [{"topic": pace.entry.name, "max_rate": pace.rate} for pace, _ in followed]
         self._reply("updated", command, topics=updated, rejected=protocol.rejected(missing))
@@ -195,7 +276,8 @@ class Commands:
         if isinstance(command.max_rate, float | None):
             connection.max_rate = command.max_rate
             rate = limits_of(connection).rate(command.max_rate)
-            self.hub.subscribe(connection, dict.fromkeys(self._following(), rate))
+            followed = self.hub.subscribe(connection, dict.fromkeys(self._following(), rate))
+            self.node.sessions.pace(connection, {pace.entry.name: pace.rate for pace, _ in followed})
         batch = now["batch"] if command.batch is None else command.batch
         self._reply("configured", command, **connection_settings(connection) | {"batch": batch})
         current = connection.encoding
@@ -224,6 +306,7 @@ class Commands:
                 text = f"your plan allows {limits.connections} connections at once"
                 raise CodedError(Code.CONNECTION_LIMIT_EXCEEDED, text, details={"limit": limits.connections})
         self.hub.identify(self.connection, principal)
+        self.node.sessions.identify(self.connection)
 
 
 def connection_settings(connection: Connection) -> dict[str, Any]:
@@ -240,11 +323,16 @@ def _standing(pace: Pace) -> dict[str, Any]:
     return {"topic": pace.entry.name, "epoch": epoch or None, "seq": seq, "max_rate": pace.rate}
 
 
-def _accepted(pace: Pace, already: bool) -> dict[str, Any]:
+def _accepted(pace: Pace, already: bool, opening: Opening | None, since: protocol.Positions) -> dict[str, Any]:
     fields = _standing(pace) | {"delivery": "every" if pace.entry.every else "latest"}
+    if opening is not None and pace.entry.name in since:
+        fields["recovered"] = opening.recovered
     return fields | {"already": True} if already else fields
 
 
-def _snapshots(paces: Sequence[Pace]) -> list[bytes]:
-    views = [(pace.entry.name, *pace.view()) for pace in paces]
-    return [protocol.snapshot(name, epoch, seq, body) for name, epoch, seq, body in views if epoch]
+def _place(pace: Pace, opening: Opening | None, since: protocol.Positions) -> Position:
+    """The last update that a client surely has, though it may be gone before the first byte reaches it."""
+    if opening is not None and opening.recovered:
+        return since[pace.entry.name]
+    epoch, seq, _ = pace.view()
+    return Position(epoch or None, seq - 1 if epoch and opening is not None else seq)

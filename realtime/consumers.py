@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 from typing import Any
 from urllib.parse import parse_qs
@@ -11,22 +12,24 @@ from urllib.parse import parse_qs
 from channels.consumer import AsyncConsumer
 from django.conf import settings
 
+from marketdata.correlation import Correlations
 from marketdata.store import now_us
 from realtime import auth, protocol
-from realtime.auth import Principal, Unauthorized
-from realtime.codes import Close, Code, CodedError
+from realtime.auth import CannotTell, Principal, Unauthorized
+from realtime.codes import Close, Code, CodedError, internal
 from realtime.commands import Commands, describe, limits_of
 from realtime.connection import Connection, Sink
 from realtime.frames import Wire, encoding
 from realtime.limits import TokenBucket
 from realtime.node import VERSION, Node
+from realtime.overload import notice_of
 from realtime.sinks import EXTENSION, SendSink
 
 logger = logging.getLogger(__name__)
 
 TICKET_PREFIX = "bearer."
+DENIAL = "websocket.http.response"  # ASGI: of a server that can refuse a handshake with an answer
 ERRORS_PER_SECOND, ERROR_BURST = 1.0, 100  # a client that errs more often is closed with 4507
-RESUME_TTL_S = 300
 
 
 class MarketConsumer(AsyncConsumer):
@@ -49,6 +52,8 @@ class MarketConsumer(AsyncConsumer):
         try:
             while (event := await receive())["type"] != "websocket.disconnect":
                 await self.dispatch(event)
+                if self.connection is not None:
+                    await self.connection.caught_up()
         finally:
             if self.connection is not None:
                 self.node.hub.detach(self.connection)
@@ -68,20 +73,38 @@ class MarketConsumer(AsyncConsumer):
     async def connect(self) -> None:
         """Accept, find out who it is, and welcome; or say why not and close."""
         self.node = await Node.here()
+        session = secrets.token_urlsafe(16)
+        self.correlations = Correlations(session)
+        self.correlations.begin_next()
         offered = self.scope.get("subprotocols", [])
         chosen = next((name for name in offered if name in protocol.SUBPROTOCOLS), None)
         principal, refusal = await self._identify(offered)
         self.scope["headers"].clear()  # nobody asks for them again, and they are a kilobyte of each connection
+        overload = self.node.overload
+        turned_away = overload.refusal() if refusal is None and overload.refuses(principal) else None
+        if turned_away is not None and DENIAL in self.scope.get("extensions", {}):
+            await self._deny(turned_away)
+            return
         await self.base_send({"type": "websocket.accept", "subprotocol": chosen})
         wire: Wire = "msgpack" if protocol.SUBPROTOCOLS.get(chosen or "") == "msgpack" else "json"
-        connection = self._open(wire, principal)
+        connection = self._open(session, wire, principal)
         if refusal is None and offered and chosen is None:
             refusal = Close.PROTOCOL
         refusal = refusal or self._refusal(connection)
         if refusal is not None:
             connection.close(refusal, protocol.notice("limits", _REFUSALS[refusal], code=refusal))
             return
+        if turned_away is not None:
+            connection.close(Close.OVERLOADED, notice_of(turned_away))
+            return
         self._welcome(connection)
+
+    async def _deny(self, why: CodedError) -> None:
+        """Answer the handshake with 503: cheaper than a socket that is opened to be closed."""
+        retry_s = math.ceil((why.retry_after_ms or 0) / 1000)
+        headers = [(b"content-type", b"application/json"), (b"retry-after", str(retry_s).encode())]
+        await self.base_send({"type": "websocket.http.response.start", "status": 503, "headers": headers})
+        await self.base_send({"type": "websocket.http.response.body", "body": protocol.error(why)})
 
     async def _identify(self, offered: list[str]) -> tuple[Principal | None, Close | None]:
         try:
@@ -91,16 +114,18 @@ class MarketConsumer(AsyncConsumer):
             return await auth.identify(self.scope), None
         except Unauthorized:
             return None, Close.UNAUTHORIZED
+        except CannotTell:
+            return None, Close.OVERLOADED
         except Exception:
             logger.exception("nobody can be identified")
             return None, Close.INTERNAL
 
-    def _open(self, wire: Wire, principal: Principal | None) -> Connection:
+    def _open(self, session: str, wire: Wire, principal: Principal | None) -> Connection:
         extension = self.scope.get("extensions", {}).get(EXTENSION)
         sink: Sink = extension["sink"] if extension else SendSink(self.base_send, binary=wire == "msgpack")
         batch = parse_qs(self.scope.get("query_string", b"")).get(b"batch") == [b"1"]
         served_as = encoding(wire, batch=batch, deflated=sink.deflates, framed=sink.framed)
-        connection = Connection(secrets.token_urlsafe(16), principal, sink, served_as, opened_us=now_us())
+        connection = Connection(session, principal, sink, served_as, opened_us=now_us())
         connection.address = (self.scope.get("client") or [""])[0]
         return connection
 
@@ -136,11 +161,13 @@ class MarketConsumer(AsyncConsumer):
                 node=self.node.name,
                 time=now_us(),
                 heartbeat=connection.heartbeat_s,
-                resume_ttl=RESUME_TTL_S,
+                resume_ttl=settings.TICKWIRE.bus.resume_ttl_s,
                 user=principal.name if principal else None,
                 plan=principal.plan_name if principal else None,
                 limits=describe(limits),
-            )
+            ),
+            *self.node.overload.announcement.standing,
+            *self.node.hub.condition.announcement.standing,
         )
 
     def renew_bucket(self) -> None:
@@ -162,6 +189,7 @@ class MarketConsumer(AsyncConsumer):
         connection = self.connection
         if connection is None or connection.closing:
             return
+        self.correlations.begin_next()
         id: protocol.CommandId = None
         try:
             command = self._read(event)
@@ -176,7 +204,7 @@ class MarketConsumer(AsyncConsumer):
             self._refuse(connection, failure, id)
         except Exception:
             logger.exception("a command failed")
-            self._refuse(connection, CodedError(Code.INTERNAL, "something went wrong here; it was logged"), id)
+            self._refuse(connection, internal("something went wrong here; it was logged"), id)
 
     def _read(self, event: dict[str, Any]) -> protocol.Command:
         assert self.connection is not None
@@ -207,6 +235,6 @@ _REFUSALS = {
     Close.INTERNAL: "something went wrong here; it was logged",
     Close.PROTOCOL: "none of the offered subprotocols is spoken here",
     Close.RESTART: "this process is stopping; connect again",
-    Close.OVERLOADED: "this process is full; try again later",
+    Close.OVERLOADED: "this process can take nobody just now; try again later",
     Close.CONNECTION_LIMIT: "too many connections at once",
 }

@@ -20,15 +20,19 @@ from typing import TYPE_CHECKING
 
 from marketdata.errors import StoreUnavailable
 from marketdata.layer import Bus
-from marketdata.store import AsyncStore, Layout, Stamped, now_us, read_message
+from marketdata.reads import store_breaker
+from marketdata.store import AsyncStore, Layout, now_us, read_message
 from marketdata.topics import Topic, redis_channel
 from realtime import protocol
 from realtime.codes import Eviction
 from realtime.cohorts import Cohort, Cohorts, Entry, Pace
+from realtime.condition import Condition
 from realtime.connection import Connection
 from realtime.frames import Encoding
 from realtime.outbox import Item
+from realtime.protocol import Position
 from realtime.repairs import READ_AT_ONCE, Repairs
+from realtime.replays import CLOSED, Replays
 from realtime.slow import SlowLane
 
 if TYPE_CHECKING:
@@ -36,7 +40,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CLOSED = b'"closed":true'
+NONE_AFTER: Mapping[str, int] = {}
+NOWHERE: Mapping[str, Position] = {}
+LIVES = 7  # earlier ones of the store that a topic remembers
 LAGS = 240  # how late the event loop was; the keeper looks four times a second
 EVEN_S = 0.008  # a flush that took so long is followed by as long a pause, a shorter one by less, a longer one by more
 
@@ -77,7 +83,10 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self.repairs = Repairs(self)
-        bus.watch(self._bus_changed)
+        self.joins = store_breaker("joining topics")
+        self.replays = Replays(self)
+        self.condition = Condition(self)
+        bus.watch(self.condition.changed)
 
     def time(self) -> float:
         """The event loop's clock, seconds."""
@@ -137,14 +146,21 @@ class Hub:
 
     # Subscriptions
 
-    async def ensure(self, topics: Sequence[Topic]) -> None:
+    async def ensure(self, topics: Sequence[Topic], after: Mapping[str, int] = NONE_AFTER, most: int = 0) -> None:
         """Follow topics on the bus and know their latest values; of those that are followed already nothing is asked.
+
+        Args:
+            topics: to follow.
+            after: of some of them a seq, from which on their updates are read too, for `replays`.
+            most: updates of one topic that are read.
 
         Raises:
             StoreUnavailable: Redis did not answer; none of the missing topics is followed.
         """
         while missing := [topic for topic in topics if not self._is_live(str(topic))]:
-            await self._join([topic for topic in missing if str(topic) not in self.entries])
+            if fresh := [topic for topic in missing if str(topic) not in self.entries]:
+                with self.joins.asking():
+                    await self._join(fresh, after, most)
             for joined in {self._joining[str(topic)] for topic in missing if str(topic) in self._joining}:
                 await asyncio.shield(joined)
 
@@ -152,9 +168,7 @@ class Hub:
         entry = self.entries.get(name)
         return entry is not None and entry.live
 
-    async def _join(self, topics: list[Topic]) -> None:
-        if not topics:
-            return
+    async def _join(self, topics: list[Topic], after: Mapping[str, int], most: int) -> None:
         done = self._loop.create_future()
         entries = [Entry(topic, redis_channel(self.layout.prefix, topic.group).encode()) for topic in topics]
         for entry in entries:
@@ -164,7 +178,8 @@ class Hub:
         try:
             await self.bus.follow({entry.channel: self._receiver(entry) for entry in entries})
             self.counts["groups_joined"] += len(entries)
-            await self._read_latest(entries)
+            chunks = [entries[at : at + READ_AT_ONCE] for at in range(0, len(entries), READ_AT_ONCE)]
+            await asyncio.gather(*(self._read(chunk, after, most) for chunk in chunks))
         except BaseException as error:
             for entry in entries:
                 self.entries.pop(entry.name, None)
@@ -178,29 +193,29 @@ class Hub:
                 self._joining.pop(entry.name, None)
         done.set_result(None)
 
-    async def _read_latest(self, entries: Sequence[Entry]) -> None:
-        for at in range(0, len(entries), READ_AT_ONCE):
-            some = entries[at : at + READ_AT_ONCE]
-            for entry, stamped in zip(some, await self.store.latest([entry.name for entry in some]), strict=True):
-                self._begin(entry, stamped)
+    async def _read(self, entries: Sequence[Entry], after: Mapping[str, int], most: int) -> None:
+        found = await self.store.recall([(entry.name, after.get(entry.name)) for entry in entries], most)
+        for entry, recalled in zip(entries, found, strict=True):
+            if (latest := recalled.latest) is not None:
+                entry.epoch, entry.seq, entry.body, entry.changed_us = latest.epoch, latest.seq, latest.body, latest.published_us
+            entry.live = True
+            if entry.name in after:
+                self.replays.joined(entry, after[entry.name], most, recalled)
+            held, entry.held = entry.held, []
+            for message in held:  # what came since the group was joined, if it is newer
+                self.deliver(entry, *message)
 
-    def _begin(self, entry: Entry, latest: Stamped | None) -> None:
-        """A topic's first latest value: what was held since the group was joined follows it, if it is newer."""
-        if latest is not None:
-            entry.epoch, entry.seq, entry.body, entry.changed_us = latest.epoch, latest.seq, latest.body, latest.published_us
-        entry.live = True
-        held, entry.held = entry.held, []
-        for epoch, seq, body in held:
-            self.deliver(entry, epoch, seq, body)
-
-    def subscribe(self, connection: Connection, wanted: Mapping[str, float | None]) -> list[tuple[Pace, bool]]:
-        """Have a connection follow topics that `ensure` made ready, at a rate each.
+    def subscribe(
+        self, connection: Connection, wanted: Mapping[str, float | None], since: Mapping[str, Position] = NOWHERE
+    ) -> list[tuple[Pace, bool]]:
+        """Have a connection follow topics that `ensure` made ready, at a rate each, some since a position.
 
         Returns:
-            For each topic its pace, and whether the connection followed it already. The caller now sends the reply and
-            `pace.view()` of the new ones, without awaiting in between.
+            For each topic its pace, and whether the connection followed it already. The caller now sends the reply and how the
+            new ones begin (`replays.open`), without awaiting in between.
         """
-        if any(self.entries[name].pending for name in wanted):
+        early = [self._let_pass(self.entries[name], wanted[name], at) for name, at in since.items() if name in wanted]
+        if any(early) or any(self.entries[name].pending for name in wanted):
             self.flush()  # what was published before must not reach the new follower after its snapshot
         assert connection.cohort is not None
         paces = dict(connection.cohort.paces)
@@ -213,6 +228,15 @@ class Hub:
         self._move(connection, connection.encoding, paces)
         return result
 
+    def _let_pass(self, entry: Entry, rate: float | None, position: Position) -> bool:
+        """Let what waits at a rate pass now, when a new follower is ahead of the others there: it must get nothing again."""
+        pace = entry.paces.get(None if entry.every else rate)
+        if pace is None or not pace.pending or position.seq <= pace.let_through[1]:
+            return False
+        pace.ready_at = 0.0
+        self._ready[pace] = None
+        return True
+
     def unsubscribe(self, connection: Connection, names: Iterable[str]) -> list[str]:
         """Have a connection follow topics no longer. Returns those that it did follow."""
         assert connection.cohort is not None
@@ -220,8 +244,7 @@ class Hub:
         left = [name for name in names if paces.pop(name, None) is not None]
         self._move(connection, connection.encoding, paces)
         if connection.outbox is not None:
-            for name in left:
-                connection.outbox.forget(name)
+            connection.outbox.forget(*left)
         return left
 
     def serve_as(self, connection: Connection, encoding: Encoding) -> None:
@@ -258,20 +281,31 @@ class Hub:
     def deliver(self, entry: Entry, epoch: str, seq: int, body: bytes) -> None:
         """Take the next update of a topic and have it flushed soon."""
         if epoch != entry.epoch:
-            if entry.pending:
-                self.flush()  # what is owed to slow connections is owed as of the old epoch
-            self._take(entry, Item(seq, body, epoch, entry.every))
-            entry.epoch = epoch
-        elif seq == entry.seq + 1 or (seq > entry.seq and not entry.whole):
-            self._take(entry, Item(seq, body, "", entry.every or (entry.whole and CLOSED in body)))
+            if epoch in entry.left:
+                return  # the store went back to a file of its earlier life: what clients have is newer
+            self._begin_epoch(entry, epoch)
+        if seq == entry.seq + 1 or (seq > entry.seq and not entry.whole):
+            self._take(entry, Item(seq, body, entry.fresh, entry.every or (entry.whole and CLOSED in body)))
+            entry.fresh = ""
         elif seq > entry.seq:
             entry.held.append((epoch, seq, body))
             self.repairs.begin(entry)
         # else a duplicate: the repair, or the snapshot, had it already
 
+    def _begin_epoch(self, entry: Entry, epoch: str) -> None:
+        """The store lost its memory, or first heard of the topic: it counts from 1 again, and all of that matters."""
+        if entry.pending:
+            self.flush()  # what is owed to slow connections is owed as of the old epoch
+        self.replays.drop(entry)
+        entry.left = (*entry.left[-LIVES:], entry.epoch)
+        entry.epoch = entry.fresh = epoch
+        entry.seq = 0
+
     def _take(self, entry: Entry, item: Item) -> None:
         entry.seq, entry.body, entry.changed_us = item.seq, item.body, now_us()
         self.counts["received"] += 1
+        if entry.recent is not None:
+            entry.recent.add(item)
         if not entry.paces:
             return  # lingering: the latest value is all that is needed
         conflated = entry.keep(item)
@@ -352,12 +386,6 @@ class Hub:
 
     # Background work
 
-    def _bus_changed(self, connected: bool) -> None:
-        if connected:
-            self.spawn(self.repairs.resync(list(self.entries.values())))
-        else:
-            logger.warning("hub: the bus is gone; clients keep their last values")
-
     def spawn(self, work: Coroutine[object, None, None]) -> None:
         """Do something in the background; a failure is logged and counted."""
         task = self._loop.create_task(work)
@@ -374,11 +402,13 @@ class Hub:
 
     async def forget_idle(self) -> None:
         """Leave the groups of topics that nobody has followed for the linger time."""
+        self.replays.forget_unused()
         until = self._loop.time() - self.linger_s
         idle = [
             entry for entry in self.entries.values() if entry.live and entry.idle_since is not None and entry.idle_since <= until
         ]
         for entry in idle:
+            self.replays.drop(entry)
             del self.entries[entry.name]
         if idle:
             await self.bus.unfollow([entry.channel for entry in idle])
@@ -397,6 +427,7 @@ class Hub:
 
     async def stop(self) -> None:
         """End background work; connections are closed by the server."""
+        self.condition.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -7,8 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from marketdata.instruments import Instruments, is_open
+from marketdata.kept import KeptTask
 from marketdata.store import now_us
 from realtime import protocol
+from realtime.audit import Audit
 from realtime.codes import Close, Eviction
 from realtime.connection import Connection
 from realtime.hub import Hub
@@ -28,6 +30,12 @@ class Keeper:
         read_plans: has the plans be known without asking the database.
         stale_after_s: age at which a topic is stale while its session is open.
         slow_notice_s, slow_close_s: how long a socket may be full before it is told, and before it is closed with 4008.
+        each_tick: what else is to be done four times a second.
+        each_second: what else is to be done among the chores.
+
+    Attributes:
+        tasks: what does all this.
+        stale: the topics that are.
     """
 
     def __init__(
@@ -39,27 +47,38 @@ class Keeper:
         stale_after_s: float,
         slow_notice_s: float,
         slow_close_s: float,
+        each_tick: Callable[[], None] = lambda: None,
+        each_second: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self.hub = hub
+        self.audit = Audit(hub)
         self.instruments = instruments
         self.read_plans = read_plans
         self.stale_after_s = stale_after_s
         self.slow_notice_s, self.slow_close_s = slow_notice_s, slow_close_s
+        self.each_tick = each_tick
+        self.each_second = each_second
         self.stale: set[str] = set()
-        self.alive = True
-        self._tasks: list[asyncio.Task[None]] = []
+        self._failing: set[str] = set()
+        self._started = False
+        self.tasks = [KeptTask("keeper", self._tick_on, logger), KeptTask("chores", self._do_chores, logger)]
         self._version = 0
 
     def start(self) -> None:
         """Begin, in the running event loop. No heartbeat waits for a chore, which may wait for the database."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._tick_on(), name="keeper"), loop.create_task(self._do_chores(), name="chores")]
+        self._started = True
+        for task in self.tasks:
+            task.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether all of it goes on, and nothing of it failed lately."""
+        return not self._failing and (not self._started or all(task.alive for task in self.tasks))
 
     async def stop(self) -> None:
         """End."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for task in self.tasks:
+            await task.stop()
 
     async def _tick_on(self) -> None:
         loop = asyncio.get_running_loop()
@@ -67,24 +86,29 @@ class Keeper:
             due = loop.time() + TICK_S
             await asyncio.sleep(TICK_S)
             self.hub.lags_us.append(max(0, round((loop.time() - due) * 1e6)))
-            try:
-                self.tick()
-            except Exception:
-                self._failed()
+            self._try("heartbeats", self.tick)
+            self._try("each tick", self.each_tick)
 
     async def _do_chores(self) -> None:
         while True:
             await asyncio.sleep(CHORES_S)
             try:
                 await self.chores()
-                self.alive = True
+                self._failing.discard("chores")
             except Exception:
-                self._failed()
+                self._failed("chores")
 
-    def _failed(self) -> None:
-        if self.alive:
-            logger.exception("keeper: a chore failed; readiness says so until it works again")
-        self.alive = False
+    def _try(self, name: str, do: Callable[[], None]) -> None:
+        try:
+            do()
+            self._failing.discard(name)
+        except Exception:
+            self._failed(name)
+
+    def _failed(self, name: str) -> None:
+        if name not in self._failing:
+            logger.exception("keeper: %s failed; readiness says so until it works again", name)
+        self._failing.add(name)
 
     def tick(self) -> None:
         """Send heartbeats that are due, and see to slow sockets."""
@@ -131,7 +155,8 @@ class Keeper:
             connection.say(protocol.notice("slow", text, code=Close.SLOW_CONSUMER))
 
     async def chores(self) -> None:
-        """Once a second: plans, instruments, staleness, idle topics."""
+        """Once a second: what the bus lost, plans, instruments, staleness, idle topics."""
+        await self.audit.look()  # first: what follows may wait for the database
         await self.read_plans()
         await self.instruments.arefresh_if_older(2.0)
         if self.instruments.version != self._version:
@@ -139,6 +164,8 @@ class Keeper:
             self._evict_unlisted()
         self._find_stale()
         await self.hub.forget_idle()
+        if self.each_second is not None:
+            await self.each_second()
 
     def _evict_unlisted(self) -> None:
         for name, entry in list(self.hub.entries.items()):

@@ -12,12 +12,18 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 
 from marketdata.instruments import Instruments, instruments
+from marketdata.last_known import last_known
 from marketdata.layer import BusLayer
 from marketdata.loops import PerLoop
+from marketdata.reads import AsyncReads
 from marketdata.store import AsyncStore, Layout, now_us
 from realtime import limits
 from realtime.hub import Hub
 from realtime.keeper import Keeper
+from realtime.ladder import Ladder
+from realtime.overload import Overload
+from realtime.sessions import Sessions
+from realtime.standing import Standing
 
 logger = logging.getLogger(__name__)
 
@@ -29,16 +35,22 @@ class Node:
 
     Attributes:
         name: host and process id.
+        store: what commands read of it.
         draining: it stops soon and takes no more connections.
     """
 
-    def __init__(self, hub: Hub, keeper: Keeper, store: AsyncStore, listed: Instruments) -> None:
+    def __init__(
+        self, hub: Hub, keeper: Keeper, overload: Overload, sessions: Sessions, store: AsyncReads, listed: Instruments
+    ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self.hub = hub
         self.keeper = keeper
+        self.overload = overload
+        self.sessions = sessions
         self.store = store
         self.instruments = listed
         self.started_us = now_us()
+        self._stop_telling = last_known(hub.layout.prefix).follow(Standing(hub))
         self.draining = False
 
     @classmethod
@@ -61,6 +73,8 @@ class Node:
             outbox_updates=serving.outbox_updates,
             linger_s=bus_settings.linger_s,
         )
+        sessions = Sessions(hub, bus_settings.resume_ttl_s)
+        overload = Overload(hub, Ladder(serving.overload_lag_ms * 1000, serving.most_memory_mb << 20))
         keeper = Keeper(
             hub,
             listed,
@@ -68,14 +82,18 @@ class Node:
             stale_after_s=settings.TICKWIRE.sources.stale_after_s,
             slow_notice_s=serving.slow_notice_s,
             slow_close_s=serving.slow_close_s,
+            each_tick=overload.look,
+            each_second=sessions.refresh,
         )
         await listed.arefresh_if_older(2.0)
         keeper.start()
-        return cls(hub, keeper, store, listed)
+        return cls(hub, keeper, overload, sessions, AsyncReads(store), listed)
 
     async def stop(self) -> None:
         """End the background work and give connections to Redis back."""
+        self._stop_telling()
         await self.keeper.stop()
+        await self.sessions.stop()
         await self.hub.stop()
         await self.store.close()
 

@@ -7,7 +7,7 @@ bytes; what carries market data is spliced around the stored body, never parsed 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -23,11 +23,17 @@ Rate = Annotated[float, msgspec.Meta(gt=0, le=10_000)]
 Topics = Annotated[list[str], msgspec.Meta(min_length=1)]
 
 
-class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The last update of a topic that a client has."""
+Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
-    epoch: str
-    seq: Annotated[int, msgspec.Meta(ge=0)]
+
+class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The last update of a topic that a client has; of a topic that it has nothing of yet, `epoch` is null and `seq` 0."""
+
+    epoch: str | None
+    seq: Seq
+
+
+Positions = dict[str, Position]
 
 
 class _Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag=str.lower, kw_only=True):
@@ -49,7 +55,7 @@ class Subscribe(_Command, frozen=True, kw_only=True):
     interval: str | None = None
     snapshot: bool = True
     max_rate: Rate | None = None
-    since: dict[str, Position] | None = None
+    since: Positions | None = None
 
 
 class Unsubscribe(_Command, frozen=True, kw_only=True):
@@ -85,6 +91,19 @@ class History(_Command, frozen=True, kw_only=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_HISTORY)] | None = None
 
 
+class Resume(_Command, frozen=True, kw_only=True):
+    """Go on where an earlier connection ended: its topics, and what was published since."""
+
+    session: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    positions: Positions | None = None
+
+
+class Ack(_Command, frozen=True, kw_only=True):
+    """Have positions kept with the session, for a `resume` that names none."""
+
+    positions: Positions
+
+
 class Configure(_Command, frozen=True, kw_only=True):
     """Change how this connection is served."""
 
@@ -99,10 +118,8 @@ class Ping(_Command, frozen=True, kw_only=True):
     nonce: int | float | Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
 
-Command = Auth | Subscribe | Unsubscribe | Update | List | Snapshot | History | Configure | Ping
-_KINDS: dict[str, type[Command]] = {
-    kind.__name__.lower(): kind for kind in (Auth, Subscribe, Unsubscribe, Update, List, Snapshot, History, Configure, Ping)
-}
+Command = Auth | Subscribe | Unsubscribe | Update | List | Snapshot | History | Resume | Ack | Configure | Ping
+_KINDS: dict[str, type[Command]] = {kind.__name__.lower(): kind for kind in get_args(Command)}
 
 
 class BadCommand(CodedError):

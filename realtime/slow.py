@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from realtime.cohorts import Pace
+from realtime.cohorts import Cohort, Pace
 from realtime.connection import Connection
 from realtime.outbox import Item, Outbox
 
@@ -36,14 +36,30 @@ class SlowLane:
 
     def enter(self, connection: Connection) -> None:
         """The socket is full: from now on the connection has an outbox."""
-        if connection.outbox is not None or connection.cohort is None:
-            return
+        if connection.outbox is None and connection.cohort is not None:
+            self._enter(connection, connection.cohort)
+            self.hub.counts["slowed"] += 1
+
+    def _enter(self, connection: Connection, cohort: Cohort) -> None:
         connection.outbox = Outbox(self.most_bytes, self.most_updates)
         connection.slow_since = self.hub.time()
-        connection.cohort.fast.pop(connection, None)
-        connection.cohort.slow[connection] = None
+        cohort.fast.pop(connection, None)
+        cohort.slow[connection] = None
         self._connections[connection] = None
-        self.hub.counts["slowed"] += 1
+
+    def replay(self, connection: Connection, replies: Iterable[bytes], missed: Iterable[tuple[str, Sequence[Item]]]) -> None:
+        """Send replies, then what a connection missed of topics that it follows now: in portions, as its socket takes them.
+
+        What is published meanwhile waits behind that, as for any slow connection.
+        """
+        if connection.outbox is None and connection.cohort is not None:
+            self._enter(connection, connection.cohort)
+        connection.say(*replies)
+        for topic, items in missed:
+            if connection.outbox is not None:
+                connection.outbox.replay(topic, items)
+        if not connection.sink.full:
+            self.drain(connection)
 
     def owe(self, pace: Pace, items: list[Item]) -> None:
         """Put a topic's updates into the outboxes of the slow connections that follow it at that pace."""

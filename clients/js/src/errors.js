@@ -3,11 +3,11 @@
 const TEMPORARY = new Set([100, 111, 124, 126, 128]);
 
 const CLOSE_NAMES = new Map([
-  [1000, "normal"], [1001, "going_away"], [1005, "no_status"], [1006, "abnormal"], [1009, "too_big"], [1011, "internal"],
-  [1012, "restart"], [1013, "overloaded"], [4000, "max_session_age"], [4001, "rebalance"], [4003, "heartbeat_timeout"],
-  [4004, "token_expired"], [4008, "slow_consumer"], [4010, "insufficient_state"], [4011, "state_invalidated"],
-  [4013, "rate_limited"], [4500, "protocol"], [4501, "unauthorized"], [4502, "auth_timeout"], [4503, "disabled"],
-  [4504, "connection_limit"], [4505, "taken_over"], [4507, "too_many_errors"],
+  [1000, "normal"], [1001, "going_away"], [1005, "no_status"], [1006, "abnormal"], [1007, "not_utf8"], [1009, "too_big"],
+  [1011, "internal"], [1012, "restart"], [1013, "overloaded"], [4000, "max_session_age"], [4001, "rebalance"],
+  [4003, "heartbeat_timeout"], [4004, "token_expired"], [4008, "slow_consumer"], [4010, "insufficient_state"],
+  [4011, "state_invalidated"], [4013, "rate_limited"], [4500, "protocol"], [4501, "unauthorized"], [4502, "auth_timeout"],
+  [4503, "disabled"], [4504, "connection_limit"], [4505, "taken_over"], [4507, "too_many_errors"],
 ]);
 
 /** Closes below 4000 after which the same connection would only fail again. */

@@ -145,8 +145,9 @@ export class Subscriptions {
     for (const chunk of chunks(sent)) void this.#unsubscribe(chunk);
     const wanted = topics.filter((topic) => topic.followers.size > 0);
     const missing = wanted.filter((topic) => topic.state === "idle");
-    for (const group of alike(missing, (topic) => `${topic.wantedRate} ${topic.wantsSnapshot}`)) {
-      for (const chunk of chunks(group, this.resume ? POSITIONED_PER_COMMAND : TOPICS_PER_COMMAND)) void this.#subscribe(chunk);
+    const goesOn = (/** @type {Topic} */ topic) => this.resume && topic.position !== null;
+    for (const group of alike(missing, (topic) => `${topic.wantedRate} ${topic.wantsSnapshot} ${goesOn(topic)}`)) {
+      for (const chunk of chunks(group, goesOn(group[0]) ? POSITIONED_PER_COMMAND : TOPICS_PER_COMMAND)) void this.#subscribe(chunk);
     }
     const changed = wanted.filter((topic) => topic.rateChanged);
     for (const group of alike(changed, (topic) => `${topic.wantedRate}`)) {

@@ -22,7 +22,7 @@ const CLOSED = () => new TickwireError("closed", "The client was closed.");
  *   Without it the browser's cookie decides who you are.
  * @property {any} [WebSocket] the class to use where there is no global one
  * @property {boolean} [batch] many messages per frame; default true
- * @property {boolean} [resume] on a reconnect ask for what was missed; default false
+ * @property {boolean} [resume] on a reconnect ask for what was missed; default true
  * @property {boolean} [connect] connect at once; default true
  * @property {number} [commandTimeoutMs] how long a command waits for its reply; default 10,000
  * @property {number} [connectTimeoutMs] how long a connection may take until its welcome; default 10,000
@@ -64,7 +64,7 @@ export class Tickwire extends Emitter {
     super();
     const WebSocket = options.WebSocket ?? globalThis.WebSocket;
     if (!WebSocket) throw new TickwireError("no_websocket", "There is no global WebSocket here: pass one as an option.");
-    this.#options = { batch: true, resume: false, commandTimeoutMs: 10_000, connectTimeoutMs: 10_000, ...options };
+    this.#options = { batch: true, resume: true, commandTimeoutMs: 10_000, connectTimeoutMs: 10_000, ...options };
     const { backoff = new Backoff(), connectTimeoutMs, commandTimeoutMs, resume } = this.#options;
     const handlers = {
       state: (/** @type {State} */ state) => this.#stateChanged(state),

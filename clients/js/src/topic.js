@@ -83,7 +83,8 @@ export class Topic {
     this.state = "live";
     this.rate = accepted.max_rate ?? null;
     this.delivery = accepted.delivery;
-    if (accepted.recovered || (accepted.already && accepted.epoch === this.epoch)) return [];
+    if (accepted.recovered !== undefined) return []; // what was missed follows, or a gap and a snapshot do
+    if (accepted.already && accepted.epoch === this.epoch) return [];
     const next = snapshotFollows ? accepted.seq : accepted.seq + 1;
     const gap = this.#jump(accepted.epoch, next, "reconnect");
     this.#move(accepted.epoch, accepted.seq);

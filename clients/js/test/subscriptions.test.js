@@ -168,7 +168,7 @@ test("a topic that its feed cannot give just now is asked for again", async () =
 });
 
 test("a reconnect asks for every topic again, and the callbacks go on", async () => {
-  const { client, socket, sockets } = await live();
+  const { client, socket, sockets } = await live({ resume: false });
   const { seqs } = await follow(client, names(250));
   await reconnect(socket);
   socket().say(update("quote.S3", 11));

@@ -75,6 +75,24 @@ test("a recovered topic goes on where it was", async () => {
   assert.deepEqual(heard.map(({ seq }) => seq), [10, 11, 12, 13, 14]);
 });
 
+test("what the server cannot recover is told once, in its words", async () => {
+  const answer = ({ topics, since }) => ({
+    type: "subscribed",
+    accepted: [accepted(topics[0], since ? { seq: 20, recovered: false } : {})],
+    rejected: [],
+  });
+  const { client, socket } = await live({}, answer);
+  const { heard } = await follow(client, "trade.A");
+  socket().say(snapshot("trade.A", 10));
+  socket().drop(1006);
+  mock.timers.tick(250);
+  socket().greet();
+  await settled();
+  socket().say({ type: "gap", topic: "trade.A", epoch: "e1", from: 11, to: 19, reason: "history" }, snapshot("trade.A", 20));
+  assert.deepEqual(gaps(heard), [[11, 19, "history"]]);
+  assert.equal(heard.at(-1).seq, 20);
+});
+
 test("a new epoch is a gap of unknown size on an every topic", async () => {
   const { client, socket } = await live();
   const { heard } = await follow(client, "trade.A");
