@@ -26,7 +26,7 @@ FITS := import pip; $(NEW_ENOUGH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types soak bench docs clean install install-dev .run .test .venv .redis .chromium
+.PHONY: help run test lint types faults soak bench docs clean install install-dev .run .test .venv .redis .chromium
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -36,7 +36,7 @@ run: install ## start everything on http://127.0.0.1:8000; Ctrl-C stops it (PORT
 
 test: install-dev lint types ## lint, types, import contracts and every test
 	cd clients/js && npm run --silent types && npm run --silent test
-	$(PY) -m pytest -n 2 --dist loadfile -m "not soak"
+	$(PY) -m pytest -n 2 --dist loadfile -m "not soak and not faults"
 
 lint: install-dev ## style, formatting and import contracts
 	$(PY) -m ruff check .
@@ -45,6 +45,9 @@ lint: install-dev ## style, formatting and import contracts
 
 types: install-dev ## mypy, strict
 	$(PY) -m mypy
+
+faults: install-dev ## break Redis in every way it knows, with clients connected; a minute and a half
+	$(PY) -m pytest tests/faults -m "not soak"
 
 soak: install-dev ## minutes of load and faults on a quiet machine; prints figures
 	$(PY) -m pytest tests/soak -m soak -s

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import secrets
+import ssl
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -17,13 +18,35 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from project.knobs import BadSetting, json_object, knob, name_part, one_of, read_section, scheme
+from marketdata import addresses
+from marketdata.spans import read_spans
+from project.knobs import BadSetting, json_object, knob, name_part, off_or_from, one_of, read_section, scheme
 
 __all__ = ["BadSetting", "Config", "knobs", "load", "prepare_data_dir"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "TICKWIRE_"
+SENTINEL_S = 1.0  # what a Sentinel may take to answer Celery
 UNIX_PATH_MAX = 100  # bytes; the kernel's limit for a socket address is 108
+
+
+def _spans(texts: list[str]) -> str | None:
+    try:
+        read_spans(texts, 0.0)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def redis_address(value: str) -> str | None:
+    """Check: an address of Redis, or nothing."""
+    if not addresses.is_service(value):
+        return scheme(*addresses.SERVERS, *addresses.SENTINELS)(value)
+    try:
+        addresses.service(value)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 @dataclass(frozen=True)
@@ -67,16 +90,16 @@ class Bus:
     redis_url: str = knob(
         "TICKWIRE_REDIS_URL",
         "",
-        "redis://, rediss:// or unix:// address; empty: a private server in the data folder",
+        "redis://, rediss:// or unix:// address, or redis+sentinel:// for Sentinels; empty: a private server in the data folder",
         secret=True,
-        check=scheme("redis", "rediss", "unix"),
+        check=redis_address,
     )
     broker_url: str = knob(
         "TICKWIRE_BROKER_URL",
         "",
         "Celery's broker when it shall not share the bus's Redis",
         secret=True,
-        check=scheme("redis", "rediss", "unix"),
+        check=redis_address,
     )
     prefix: str = knob(
         "TICKWIRE_PREFIX", "tickwire", "first part of every Redis key and channel; one per installation", check=name_part
@@ -84,8 +107,35 @@ class Bus:
     history_updates: int = knob(
         "TICKWIRE_HISTORY_UPDATES", 1000, "updates kept per topic for repair and replay", unit="updates", low=1, high=100_000
     )
-    history_depth_updates: int = knob(
-        "TICKWIRE_HISTORY_DEPTH_UPDATES", 100, "the same for depth topics, whose bodies are large", unit="updates", low=1
+    history_types: list[str] = knob(
+        "TICKWIRE_HISTORY_TYPES",
+        ["depth=100"],
+        "the same for single types, as type=updates or type=updates/seconds; depth has less because its bodies are large",
+        check=_spans,
+    )
+    replay_s: float = knob(
+        "TICKWIRE_REPLAY_SECONDS",
+        300.0,
+        "how old the first update may be that a client who resumes still gets; if older, its topic begins with a snapshot",
+        unit="s",
+        low=1,
+        high=86_400,
+    )
+    resume_ttl_s: int = knob(
+        "TICKWIRE_RESUME_TTL_SECONDS",
+        300,
+        "for how long after its connection ended a session may be resumed",
+        unit="s",
+        low=10,
+        high=86_400,
+    )
+    trade_ids: int = knob(
+        "TICKWIRE_TRADE_IDS",
+        1000,
+        "newest trades of a symbol among which a repeated one is noticed, whichever process publishes; 10 bytes each",
+        unit="trades",
+        low=100,
+        high=10_000,
     )
     linger_s: float = knob(
         "TICKWIRE_LINGER_SECONDS", 10.0, "how long a group stays joined after its last follower left", unit="s", low=0, high=3600
@@ -100,8 +150,31 @@ class Sources:
     feed_options: str = knob(
         "TICKWIRE_FEED_OPTIONS", "{}", "first options per feed as a JSON object; the admin edits them later", check=json_object
     )
+    feed_ticks_per_s: int = knob(
+        "TICKWIRE_FEED_TICKS_PER_SECOND",
+        10_000,
+        "most that a streaming feed brings in where its row says nothing else; beyond it, quotes are conflated, then trades shed",
+        unit="ticks/s",
+        low=1,
+        high=1_000_000,
+    )
     poll_tick_s: float = knob(
         "TICKWIRE_POLL_TICK_SECONDS", 0.25, "how often Celery beat asks which polled feeds are due", unit="s", low=0.05, high=60
+    )
+    backlog_updates: int = knob(
+        "TICKWIRE_BACKLOG_UPDATES",
+        50_000,
+        "ticks that may wait in the feed process while Redis is away; of more, the oldest of latest types are dropped first",
+        unit="updates",
+        low=1,
+        high=10_000_000,
+    )
+    backlog_bytes: int = knob(
+        "TICKWIRE_BACKLOG_BYTES",
+        1 << 24,
+        "the same in bytes of their bodies; in memory they take some four times as much",
+        unit="bytes",
+        low=4096,
     )
     stale_after_s: float = knob(
         "TICKWIRE_STALE_AFTER_SECONDS", 30.0, "age of its last update at which a topic is stale", unit="s", low=1
@@ -130,6 +203,23 @@ class Serving:
         "TICKWIRE_AUTH_DEADLINE_SECONDS", 10.0, "time to authenticate before close 4502", unit="s", low=1
     )
     max_connections: int = knob("TICKWIRE_MAX_CONNECTIONS", 20_000, "sockets per process", unit="sockets", low=1)
+    overload_lag_ms: float = knob(
+        "TICKWIRE_OVERLOAD_LAG_MS",
+        500.0,
+        "event loop this late for two seconds: visitors are refused, then updates come less often, then clients of low priority "
+        "are let go; 0: never",
+        unit="ms",
+        low=0,
+        check=off_or_from(10),
+    )
+    most_memory_mb: int = knob(
+        "TICKWIRE_MOST_MEMORY_MB",
+        0,
+        "memory of a serving process above which it does the same, say four fifths of its share of the container's; 0: any",
+        unit="MiB",
+        low=0,
+        check=off_or_from(128),
+    )
     default_plan: str = knob("TICKWIRE_DEFAULT_PLAN", "free", "plan of a user to whom none was given")
     dashboard_plan: str = knob(
         "TICKWIRE_DASHBOARD_PLAN", "dashboard", "plan of the built-in page's visitors who did not log in; empty: anonymous"
@@ -189,6 +279,23 @@ class Config:
         return _for_kombu(self.bus.broker_url or self.redis_url)
 
     @property
+    def broker_options(self) -> dict[str, Any]:
+        """What kombu wants to know besides the address: which service of the Sentinels, and what they ask for."""
+        url = self.bus.broker_url or self.redis_url
+        if not addresses.is_service(url):
+            return {}
+        found = addresses.service(url)
+        login = {"username": found.sentinel_username, "password": found.sentinel_password, "ssl": found.tls}
+        return {"master_name": found.name, "sentinel_kwargs": login | {"socket_timeout": SENTINEL_S}}
+
+    @property
+    def broker_tls(self) -> dict[str, Any] | None:
+        """How the broker's Redis behind Sentinels is spoken to in secret; a plain address says so itself."""
+        url = self.bus.broker_url or self.redis_url
+        secret = addresses.is_service(url) and addresses.service(url).tls
+        return {"ssl_cert_reqs": ssl.CERT_REQUIRED} if secret else None
+
+    @property
     def secret_key(self) -> str:
         """Django's signing key: from the environment, else generated once into the data folder, readable by its owner only.
 
@@ -227,7 +334,9 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
 
 
 def _for_kombu(url: str) -> str:
-    """kombu has another name for sockets and for their database, and checks certificates only when told to."""
+    """kombu has other names for sockets, for their database and for Sentinels, and checks certificates only when told to."""
+    if addresses.is_service(url):
+        return addresses.service(url).broker_url
     if url.startswith("unix://"):
         return re.sub(r"([?&])db=", r"\1virtual_host=", "redis+socket" + url.removeprefix("unix"))
     if url.startswith("rediss://") and "ssl_cert_reqs=" not in url:

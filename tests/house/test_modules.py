@@ -14,11 +14,19 @@ from tests.house.tree import PACKAGES, ROOT, files, modules, named
 LONGEST = 450  # lines
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "services", "service", "misc", "manager", "managers"}
 PURE = [
+    "marketdata.breaker",
+    "marketdata.correlation",
     "marketdata.topics",
     "marketdata.ticks",
     "marketdata.klines",
+    "marketdata.backlog",
     "marketdata.feeds.market",
+    "marketdata.gate",
+    "marketdata.inflow",
+    "marketdata.pulse",
+    "marketdata.refusals",
     "realtime.codes",
+    "realtime.ladder",
     "realtime.protocol",
     "realtime.outbox",
     "realtime.load",

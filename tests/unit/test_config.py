@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import stat
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import pytest
 
 from project import config as config_module
 from project.config import ROOT, BadSetting, Config, load, prepare_data_dir
+
+REDIS = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
 
 
 def refusal(**environ: str) -> str:
@@ -61,12 +64,26 @@ def test_the_port_is_found_under_its_own_name():
         ("TICKWIRE_STALE_AFTER_SECONDS", "soon", "must be a number"),
         ("TICKWIRE_STALE_AFTER_SECONDS", "nan", "must be finite"),
         ("TICKWIRE_STALE_AFTER_SECONDS", "inf", "must be finite"),
+        ("TICKWIRE_OVERLOAD_LAG_MS", "5", "must be 0 or at least 10"),
+        ("TICKWIRE_OVERLOAD_LAG_MS", "-1", "must be at least 0"),
+        ("TICKWIRE_TRADE_IDS", "0", "must be at least 100"),
+        ("TICKWIRE_BACKLOG_UPDATES", "0", "must be at least 1"),
+        ("TICKWIRE_BACKLOG_BYTES", "0", "must be at least 4096"),
+        ("TICKWIRE_MOST_MEMORY_MB", "64", "must be 0 or at least 128"),
         ("TICKWIRE_LOG_LEVEL", "LOUD", "must be one of DEBUG, INFO, WARNING, ERROR"),
         ("TICKWIRE_DATA_DIR", " ", "must not be empty"),
         ("TICKWIRE_FEED_OPTIONS", "[1]", "must be a JSON object"),
         ("TICKWIRE_FEED_OPTIONS", "{", "must be a JSON object"),
         ("TICKWIRE_PREFIX", "a:b", "must be 1 to 32 letters, digits, '_', '.' or '-'"),
-        ("TICKWIRE_REDIS_URL", "localhost:6379", "must begin with one of redis://, rediss://, unix://"),
+        ("TICKWIRE_REDIS_URL", "localhost:6379", f"must begin with one of {', '.join(f'{name}://' for name in REDIS)}"),
+        ("TICKWIRE_REDIS_URL", "redis+sentinel://host", "must be redis+sentinel://[user:password@]host[:port],…/service[/db]"),
+        ("TICKWIRE_REDIS_URL", "redis+sentinel://a,b:c/ticks", "names a Sentinel that is not host[:port]"),
+        ("TICKWIRE_REDIS_URL", "redis+sentinel://a:99999/ticks", "names a Sentinel that is not host[:port]"),
+        (
+            "TICKWIRE_BROKER_URL",
+            "redis+sentinel://a/ticks?db=1",
+            "takes no options but sentinel_username and sentinel_password",
+        ),
         ("TICKWIRE_REDIS_URL", "redis://[::1", "is not a well-formed address"),
         ("TICKWIRE_DATABASE_URL", "mysql://host/name", "must begin with one of postgresql://, postgres://, sqlite://"),
     ],
@@ -77,6 +94,10 @@ def test_a_bad_value_is_refused_by_name(name, text, wrong):
 
 def test_a_password_never_appears_in_a_refusal():
     assert "hunter2" not in refusal(TICKWIRE_REDIS_URL="redis://user:hunter2/0@host")
+
+
+def test_a_sentinels_password_never_appears_in_a_refusal():
+    assert "hunter2" not in refusal(TICKWIRE_REDIS_URL="redis+sentinel://user:hunter2@host:/ticks?sentinel=hunter2")
 
 
 def test_two_settings_at_odds_are_refused():
@@ -130,6 +151,15 @@ def test_the_broker_of_a_socket_has_its_name_and_database_in_kombus_spelling():
     assert (
         load({"TICKWIRE_REDIS_URL": "unix:///run/redis.sock?db=3"}).broker_url == "redis+socket:///run/redis.sock?virtual_host=3"
     )
+
+
+def test_the_broker_asks_the_same_sentinels_in_kombus_spelling():
+    config = load({"TICKWIRE_REDIS_URL": "redis+sentinel://me:p%40ss@one,[::1]:7000/ticks/2?sentinel_password=s"})
+    assert config.broker_url == "sentinel://me:p%40ss@one:26379/2;sentinel://me:p%40ss@[::1]:7000/2"
+    assert config.broker_options["master_name"] == "ticks"
+    assert config.broker_options["sentinel_kwargs"]["password"] == "s"
+    assert config.broker_tls is None
+    assert load({"TICKWIRE_REDIS_URL": "rediss+sentinel://one/ticks"}).broker_tls == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
 
 
 def test_the_broker_checks_certificates():
