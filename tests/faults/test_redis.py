@@ -43,7 +43,6 @@ async def test_a_killed_bus_connection_costs_no_update(scene: Scene, own_redis: 
         await scene.flows()
     await scene.nothing_was_lost_in_silence()
     assert gaps(scene) == 0
-    assert all(client.notices == [] for client in scene.clients)  # a blip is nobody's business
 
 
 async def test_a_bus_connection_that_fell_behind_costs_no_update(scene: Scene, own_redis: OwnRedis) -> None:
