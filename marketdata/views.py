@@ -92,7 +92,7 @@ def is_stale(latest: Stamped | None, instrument: Instrument, now_us: int) -> boo
     return silent and is_open(instrument.session, now_us)
 
 
-class _View(APIView):
+class ReaderView(APIView):
     """What all endpoints share: who may read, and that an answer is one reader's own."""
 
     permission_classes: ClassVar[Sequence[type[BasePermission]]] = [MayRead]  # type: ignore[misc]
@@ -132,7 +132,7 @@ class InstrumentPages(PageNumberPagination):
     max_page_size = 500
 
 
-class InstrumentsView(_View):
+class InstrumentsView(ReaderView):
     """The active instruments."""
 
     pagination_class = InstrumentPages
@@ -166,7 +166,7 @@ def _matches(instrument: Instrument, asked: dict[str, Any]) -> bool:
     )
 
 
-class InstrumentView(_View):
+class InstrumentView(ReaderView):
     """One instrument."""
 
     @describe("instrument", "One instrument", InstrumentSerializer, openapi.INSTRUMENT)
@@ -175,7 +175,7 @@ class InstrumentView(_View):
         return Response(InstrumentSerializer(cast(Any, listed(symbol))).data)
 
 
-class SnapshotsView(_View):
+class SnapshotsView(ReaderView):
     """Latest values of any topics."""
 
     @describe("snapshots", "Latest values", Snapshots, openapi.snapshots("quote.AAPL", openapi.QUOTE), query=TopicsQuery)
@@ -185,7 +185,7 @@ class SnapshotsView(_View):
         return _conditional(request, _snapshots(names, reader_of(request)))
 
 
-class _OfTypeView(_View):
+class _OfTypeView(ReaderView):
     """Latest values of one data type."""
 
     data_type: ClassVar[DataType]
@@ -294,7 +294,7 @@ def _snapshot(name: str, latest: Stamped | None, stale: bool) -> Snapshot:
     return Snapshot(name, latest.epoch, latest.seq, stale, msgspec.Raw(latest.body))
 
 
-class TradesView(_View):
+class TradesView(ReaderView):
     """Latest trades."""
 
     data_type = DataType.TRADE
@@ -309,7 +309,7 @@ class TradesView(_View):
         return _json(Trades(symbol, epoch or None, updates[-1].seq if updates else 0, bodies))
 
 
-class KlinesView(_View):
+class KlinesView(ReaderView):
     """Bars of one symbol."""
 
     data_type = DataType.KLINE
@@ -327,7 +327,7 @@ class KlinesView(_View):
         return _json(Klines(symbol, cast(Interval, interval), [msgspec.Raw(body) for body in page.bodies], older, page.stale))
 
 
-class HistoryView(_View):
+class HistoryView(ReaderView):
     """Updates of one topic."""
 
     @describe("history", "Updates of a topic that are still kept", Updates, openapi.UPDATES, query=HistoryQuery)
@@ -345,7 +345,7 @@ class HistoryView(_View):
         return _json(Updates(name, epoch or None, [Update(update.seq, msgspec.Raw(update.body)) for update in updates]))
 
 
-class IngestView(_View):
+class IngestView(ReaderView):
     """The door for ticks from outside."""
 
     permission_classes: ClassVar[Sequence[type[BasePermission]]] = [MayPublish]  # type: ignore[misc]

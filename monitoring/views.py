@@ -21,7 +21,9 @@ from marketdata.views import reads
 from monitoring.health import canaries
 from monitoring.queries import queries
 from realtime.auth import IsStaff
+from realtime.guesses import guesses
 from realtime.node import VERSION
+from realtime.throttles import requests
 
 
 class StatsView(APIView):
@@ -42,6 +44,7 @@ class StatsView(APIView):
                 "database_queries": serializers.IntegerField(),
                 "counts": serializers.DictField(child=serializers.IntegerField()),
                 "deaths": serializers.DictField(child=serializers.IntegerField()),
+                "refused": serializers.DictField(child=serializers.IntegerField()),
                 "breakers": serializers.DictField(child=serializers.DictField()),
             },
         ),
@@ -63,6 +66,7 @@ async def _stats() -> dict[str, Any]:
         "database_queries": queries.sent,
         "counts": node.hub.stats(),
         "deaths": {task.name: task.deaths for task in (*node.keeper.tasks, canary.task)},
+        "refused": {"requests": requests.refused, "credentials": guesses.refused},
         "breakers": {
             "rest": reads().breaker.stats(),
             "commands": node.store.breaker.stats(),

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from marketdata import addresses
 from marketdata.spans import read_spans
-from project.knobs import BadSetting, json_object, knob, name_part, off_or_from, one_of, read_section, scheme
+from project.knobs import BadSetting, json_object, key_set, knob, name_part, off_or_from, one_of, read_section, scheme
 
 __all__ = ["BadSetting", "Config", "knobs", "load", "prepare_data_dir"]
 
@@ -202,6 +202,14 @@ class Serving:
     auth_deadline_s: float = knob(
         "TICKWIRE_AUTH_DEADLINE_SECONDS", 10.0, "time to authenticate before close 4502", unit="s", low=1
     )
+    connection_lease_s: float = knob(
+        "TICKWIRE_CONNECTION_LEASE_SECONDS",
+        40.0,
+        "for so long at most the connections of a crashed process count; renewed nearly three times within it",
+        unit="s",
+        low=1,
+        high=3600,
+    )
     max_connections: int = knob("TICKWIRE_MAX_CONNECTIONS", 20_000, "sockets per process", unit="sockets", low=1)
     overload_lag_ms: float = knob(
         "TICKWIRE_OVERLOAD_LAG_MS",
@@ -233,6 +241,40 @@ class Serving:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """Signed tokens (JWT) of another party's making as credentials of users, and the end of credentials."""
+
+    secret: str = knob(
+        "TICKWIRE_JWT_SECRET",
+        "",
+        "what tokens are signed with (HS256), 32 bytes or more; empty: none of these are accepted",
+        secret=True,
+        check=lambda value: None if not value or len(value.encode()) >= 32 else "must have 32 bytes or more",
+    )
+    jwks: str = knob(
+        "TICKWIRE_JWT_JWKS",
+        "",
+        "public keys of those who sign tokens (RS256): path of a JWKS file, or its https:// address; empty: none are accepted",
+        check=key_set,
+    )
+    audience: str = knob(
+        "TICKWIRE_JWT_AUDIENCE", "", "audience that tokens must name; empty: tokens that name any are not for us"
+    )
+    issuer: str = knob("TICKWIRE_JWT_ISSUER", "", "issuer that tokens must name; empty: anybody with the key")
+    leeway_s: float = knob(
+        "TICKWIRE_JWT_LEEWAY_SECONDS", 5.0, "by how much the clock of whoever signs tokens may differ", unit="s", low=0, high=60
+    )
+    grace_s: float = knob(
+        "TICKWIRE_TOKEN_GRACE_SECONDS",
+        25.0,
+        "how long after its credential ended a socket may still renew it before close 4004",
+        unit="s",
+        low=0,
+        high=3600,
+    )
+
+
+@dataclass(frozen=True)
 class Tools:
     """Commands that connect to a server as its clients do."""
 
@@ -247,6 +289,7 @@ class Config:
     bus: Bus
     sources: Sources
     serving: Serving
+    tokens: Tokens
     tools: Tools
 
     @property
@@ -305,7 +348,7 @@ class Config:
         return self.site.secret_key or _kept_secret(self.data_dir / "secret_key")
 
 
-SECTIONS: dict[str, type] = {"site": Site, "bus": Bus, "sources": Sources, "serving": Serving, "tools": Tools}
+SECTIONS: dict[str, type] = {"site": Site, "bus": Bus, "sources": Sources, "serving": Serving, "tokens": Tokens, "tools": Tools}
 
 
 def knobs() -> list[tuple[str, dataclasses.Field[Any]]]:

@@ -13,6 +13,8 @@ from rest_framework import exceptions as rest
 from rest_framework.views import set_rollback
 
 from marketdata.errors import DatabaseUnavailable, MarketDataError, StoreUnavailable, TooLarge
+from marketdata.udf import PREFIX as UDF
+from marketdata.udf import error as in_udf
 from realtime.auth import REALM
 from realtime.codes import Code, CodedError, internal
 
@@ -106,22 +108,31 @@ def answer(error: CodedError, status: int | None = None) -> HttpResponse:
     return response
 
 
+def _is_machine(request: HttpRequest) -> bool:
+    return request.path.startswith((API, UDF))
+
+
+def _told(request: HttpRequest, error: CodedError) -> HttpResponse:
+    response = answer(error)
+    return in_udf(response) if request.path.startswith(UDF) else response
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """A request that Django itself refuses, for instance one that names a foreign host."""
-    if request.path.startswith(API):
-        return answer(CodedError(Code.BAD_REQUEST, "Django refuses this request"))
+    if _is_machine(request):
+        return _told(request, CodedError(Code.BAD_REQUEST, "Django refuses this request"))
     return defaults.bad_request(request, exception)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """An address that does not exist."""
-    if request.path.startswith(API):
-        return answer(CodedError(Code.UNKNOWN_OP, f"there is nothing at {request.path}"))
+    if _is_machine(request):
+        return _told(request, CodedError(Code.UNKNOWN_OP, f"there is nothing at {request.path}"))
     return defaults.page_not_found(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """A failure that nobody foresaw; Django has logged it."""
-    if request.path.startswith(API):
-        return answer(internal("an unforeseen failure; it has been logged"))
+    if _is_machine(request):
+        return _told(request, internal("an unforeseen failure; it has been logged"))
     return defaults.server_error(request)

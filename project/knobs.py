@@ -85,6 +85,29 @@ def json_object(value: str) -> str | None:
         return "must be a JSON object"
 
 
+def key_set(value: str) -> str | None:
+    """Check: a JWKS file, the address of one that nobody on the way can change, or nothing."""
+    if "://" in value:
+        return None if _is_safe(value) else "must be a file or an https:// address"
+    try:
+        listed = json.loads(Path(value).read_bytes())["keys"] if value else []
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except (ValueError, LookupError, TypeError):
+        return "is no JWKS"
+    return None if isinstance(listed, list) else "is no JWKS"
+
+
+def _is_safe(address: str) -> bool:
+    try:
+        found = urlsplit(address)
+    except ValueError:
+        return False
+    return bool(found.hostname) and (
+        found.scheme == "https" or (found.scheme == "http" and found.hostname in ("localhost", "127.0.0.1", "::1"))
+    )
+
+
 def read_section(kind: type, environ: Mapping[str, str]) -> Any:
     """One section of the settings; what `environ` leaves out has its default."""
     texts = ((item, _text(item, environ)) for item in dataclasses.fields(kind))

@@ -32,7 +32,7 @@ class CredentialScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyp
     def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, Any]]:  # noqa: ARG002
         """One definition per name."""
         return [
-            {"type": "http", "scheme": "bearer", "description": "An API key from `manage.py issue_key`."},
+            {"type": "http", "scheme": "bearer", "description": "An API key (`manage.py issue_key`), or a signed token (JWT)."},
             {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME},
         ]
 

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from realtime.views import dashboard
+from realtime.views import chart, dashboard
 
 admin.site.site_header = "Tickwire"
 admin.site.site_title = "Tickwire"
@@ -15,9 +15,11 @@ handler500 = "project.errors.server_error"
 
 urlpatterns = [
     path("", dashboard, name="dashboard"),
+    path("chart/", chart, name="chart"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("marketdata.urls")),
     path("api/v1/", include("realtime.urls")),
     path("api/v1/", include("monitoring.urls")),
     path("api/", include("project.openapi")),
+    path("udf/", include("marketdata.udf")),
 ]

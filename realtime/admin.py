@@ -32,8 +32,8 @@ class PlanAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot su
 
     form = PlanForm
     list_display = (
-        "name", "enabled", "priority", "topics_per_connection", "connections_per_user", "max_rate", "commands", "types",
-        "used_by",
+        "name", "enabled", "priority", "topics_per_connection", "connections_per_user", "connection_policy", "max_rate",
+        "commands", "requests", "types", "used_by",
     )  # fmt: skip
     search_fields = ("name",)
 
@@ -41,6 +41,11 @@ class PlanAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot su
     def commands(self, plan: Plan) -> str:
         """Rate and burst in one column."""
         return f"{plan.commands_per_second:g} ({plan.command_burst})"
+
+    @admin.display(description="requests per second (burst)")
+    def requests(self, plan: Plan) -> str:
+        """The same of REST."""
+        return f"{plan.requests_per_second:g} ({plan.request_burst})"
 
     @admin.display(description="data types")
     def types(self, plan: Plan) -> str:

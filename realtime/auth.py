@@ -1,18 +1,20 @@
 """Who is connecting: session, API key, ticket, JWT, anonymous.
 
 Rules of this file:
-1. REST and sockets ask the same function, `resolve`, in the same order: `Authorization` header, session, page pass, anonymous.
+1. REST and sockets ask the same function, `resolve`, in the same order: token, session, page pass, anonymous.
 2. A bad `Authorization` header is refused; it never makes its sender anonymous. A cookie that names nobody (any more) is
    as good as none: browsers send cookies unasked.
-3. A refusal never says what was wrong with a key.
+3. A refusal never says what was wrong with a credential, except that a signed token is too old.
 4. On a socket cookies count only from this server's own pages: no other protection stops a foreign page there.
+5. What a credential is worth is asked of the database, once in two seconds; a ticket or signed token can only take away from
+   that, or name another plan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, cast
@@ -35,70 +37,39 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from marketdata.database import answering
-from marketdata.errors import DatabaseUnavailable
-from marketdata.topics import DataType
-from realtime.codes import Code, CodedError
-from realtime.keys import digest, find_key
+from marketdata.errors import DatabaseUnavailable, StoreUnavailable
+from marketdata.store import now_us
+from realtime.guesses import refuse_at_once, watching
+from realtime.keys import digest, find_key, living_key
 from realtime.limits import ANONYMOUS, CACHED_S, Limits, last_known, named
 from realtime.models import ApiKey
+from realtime.principal import CannotTell, Principal, TokenExpired, Unauthorized
 from realtime.remembered import Remembered
+from realtime.tickets import Ticket, is_ticket, tickets
 
 STAFF_PLAN = "pro"
 PAGE_COOKIE = "tickwire_page"
 PAGE_PASS_S = 24 * 3600
-RETRY_MS = 2000  # when to try again while the database is away
 REALM = 'Bearer realm="tickwire"'
 
 _verified: Remembered[Principal] = Remembered(CACHED_S, 10_000)
+_worth: Remembered[Principal] = Remembered(CACHED_S, 10_000)
 _threads = ThreadPoolExecutor(4, "identify")  # its own, so that no other query of this process waits behind a reconnect storm
-
-
-class Unauthorized(CodedError):
-    """A credential that is not accepted, or one from where it must not come."""
-
-    def __init__(self, message: str = "the credential is not valid") -> None:
-        super().__init__(Code.UNAUTHORIZED, message)
-
-
-class CannotTell(CodedError):
-    """Nobody can be identified just now: the database does not answer."""
-
-    def __init__(self) -> None:
-        super().__init__(Code.OVERLOADED, "credentials cannot be checked just now; try again", retry_after_ms=RETRY_MS)
-
-
-class Principal(msgspec.Struct, frozen=True):
-    """Who is connecting, and what the plan allows.
-
-    Attributes:
-        user_id, name: None for visitors.
-        plan_name, limits: the plan.
-        can_publish: may post ticks.
-        is_staff: may use the staff endpoints; with a key only if both the key and its user may.
-        key_prefix: of the API key that was shown; None without one.
-    """
-
-    user_id: int | None
-    name: str | None
-    plan_name: str
-    limits: Limits
-    can_publish: bool = False
-    is_staff: bool = False
-    key_prefix: str | None = None
-
-    @property
-    def data_types(self) -> frozenset[DataType]:
-        """What may be read."""
-        return self.limits.data_types
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a request or handshake shows of itself; None where it shows nothing."""
+    """What a request, handshake or `auth` shows; None where it shows nothing. A `token`, on sockets only, may be a ticket.
 
+    Attributes:
+        address: where it came from; empty: nobody knows.
+    """
+
+    token: str | None = None
     authorization: str | None = None
     session: SessionBase | None = None
     page_pass: str | None = None
+    address: str = field(default="", compare=False)
 
 
 NOTHING = Credentials()
@@ -107,14 +78,17 @@ NOTHING = Credentials()
 def resolve(shown: Credentials) -> Principal | None:
     """Find out whose credentials these are; see `identify` for returns and errors."""
     try:
-        return _resolve(shown)
+        with watching(shown.address, shown.token or shown.authorization):
+            return _resolve(shown)
     except DatabaseUnavailable as error:
         raise CannotTell from error
 
 
 def _resolve(shown: Credentials) -> Principal | None:
-    if shown.authorization is not None:
-        return _remembered(shown) or _bearer(shown.authorization)
+    if shown.token is not None and is_ticket(shown.token):
+        return _of_ticket(shown.token)
+    if (token := _token(shown)) is not None:
+        return _remembered(shown) or _of_token(token)
     user = _user_of(shown.session) if shown.session else None
     if isinstance(user, User):
         return _principal(user)
@@ -122,6 +96,15 @@ def _resolve(shown: Credentials) -> Principal | None:
         plan = settings.TICKWIRE.serving.dashboard_plan
         return _visitor(plan, named(plan))
     return _visitor(ANONYMOUS, named(ANONYMOUS))
+
+
+def _token(shown: Credentials) -> str | None:
+    if shown.authorization is None:
+        return shown.token
+    scheme, _, token = shown.authorization.strip().partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthorized("expected 'Authorization: Bearer <API key or signed token>'")
+    return token.strip()
 
 
 def _user_of(session: SessionBase) -> Any:
@@ -140,7 +123,8 @@ def _principal(user: User, key: ApiKey | None = None) -> Principal:
     if key is None:
         return Principal(user.pk, user.get_username(), plan, limits, is_staff=user.is_staff)
     is_staff = user.is_staff and key.is_staff
-    return Principal(user.pk, user.get_username(), plan, limits, key.can_publish, is_staff, key.prefix)
+    ends_us = int(key.expires_at.timestamp() * 1e6) if key.expires_at else None
+    return Principal(user.pk, user.get_username(), plan, limits, key.can_publish, is_staff, key.prefix, ends_us)
 
 
 def _plan(user: User) -> tuple[str, Limits | None]:
@@ -153,27 +137,116 @@ def _plan(user: User) -> tuple[str, Limits | None]:
     return default, named(default)
 
 
-def _bearer(authorization: str) -> Principal:
-    scheme, _, token = authorization.strip().partition(" ")
-    if scheme.lower() != "bearer":
-        raise Unauthorized("expected 'Authorization: Bearer <API key>'")
-    with answering():
-        key = find_key(token.strip())
-    if key is None:
-        raise Unauthorized
-    principal = _principal(key.user, key)
-    _verified.set(digest(authorization), principal)
+def _of_token(token: str) -> Principal:
+    principal = _of_signed(token) if token.count(".") == 2 else _of_key(token)
+    _verified.set(digest(token), principal)
     return principal
 
 
+def _of_key(text: str) -> Principal:
+    with answering():
+        key = find_key(text)
+    if key is None:
+        raise Unauthorized
+    return _principal(key.user, key)
+
+
+def _of_signed(token: str) -> Principal:
+    from realtime import tokens  # not before somebody shows one: cryptography takes ten megabytes of each process
+    from realtime.jwks import KeysUnavailable
+
+    verifier = tokens.verifier()
+    try:
+        claims = verifier.read(token) if verifier is not None else None
+    except tokens.Expired:
+        raise TokenExpired from None
+    except KeysUnavailable:
+        raise CannotTell from None
+    if claims is None:
+        raise Unauthorized
+    user = _worth_of(f"user {claims.name}", lambda: _active_user(username=claims.name))
+    return _narrowed(user, claims.plan, claims.expires_at_us, can_publish=False, is_staff=False)
+
+
+def _of_ticket(text: str) -> Principal:
+    try:
+        ticket = tickets().redeem(text)
+    except StoreUnavailable as error:
+        raise CannotTell from error
+    if ticket is None or (ticket.expires_at_us is not None and ticket.expires_at_us <= now_us()):
+        raise Unauthorized
+    prefix = ticket.key_prefix
+    if prefix is not None:
+        whole = _worth_of(f"key {prefix}", lambda: living_key(prefix))
+    else:
+        whole = _worth_of(f"id {ticket.user_id}", lambda: _active_user(pk=ticket.user_id))
+    is_staff = ticket.is_staff and whole.is_staff
+    return _narrowed(whole, ticket.plan, ticket.expires_at_us, can_publish=whole.can_publish, is_staff=is_staff)
+
+
+def issue_ticket(principal: Principal) -> str:
+    """Make a one-time ticket that stands in for the credential of a principal.
+
+    Raises:
+        NotAuthenticated: a visitor has none.
+        CannotTell: Redis does not answer.
+    """
+    if principal.user_id is None:
+        raise NotAuthenticated
+    plan = principal.plan_name if principal.plan_claimed else None
+    ticket = Ticket(
+        principal.user_id, principal.key_prefix, plan, principal.can_publish, principal.is_staff, principal.expires_at_us
+    )
+    try:
+        return tickets().issue(ticket)
+    except StoreUnavailable as error:
+        raise CannotTell from error
+
+
+def _worth_of(name: str, find: Callable[[], User | ApiKey | None]) -> Principal:
+    """The principal that a user or key is, as the database said within the last two seconds."""
+    if (known := _worth.get(name)) is not None:
+        return known
+    with answering():
+        found = find()
+    if found is None:
+        raise Unauthorized
+    principal = _principal(found.user, found) if isinstance(found, ApiKey) else _principal(found)
+    _worth.set(name, principal)
+    return principal
+
+
+def _active_user(**which: Any) -> User | None:
+    return User.objects.select_related("account__plan").filter(is_active=True, **which).first()
+
+
+def _narrowed(whole: Principal, plan: str | None, ends_us: int | None, *, can_publish: bool, is_staff: bool) -> Principal:
+    """The principal with what a ticket or signed token says of plan and end, and without the rights that it has not."""
+    limits = whole.limits if plan is None else named(plan)
+    if limits is None:
+        raise Unauthorized
+    return msgspec.structs.replace(
+        whole,
+        plan_name=plan or whole.plan_name,
+        limits=limits,
+        plan_claimed=plan is not None,
+        expires_at_us=ends_us,
+        can_publish=can_publish,
+        is_staff=is_staff,
+    )
+
+
 def _remembered(shown: Credentials) -> Principal | None:
-    """Whom the last two seconds' check of the same header found, so that a reconnect storm costs few queries."""
-    return _verified.get(digest(shown.authorization)) if shown.authorization else None
+    """Whom the last two seconds' check of the same token found, so that a reconnect storm costs few queries."""
+    token = _token(shown)
+    known = _verified.get(digest(token)) if token is not None else None
+    return None if known is not None and known.expired else known
 
 
 def forget_principals() -> None:
     """Ask the database again from now on."""
     _verified.clear()
+    _worth.clear()
 
 
 class AccountBackend(ModelBackend):
@@ -207,30 +280,36 @@ async def identify(scope: Mapping[str, Any]) -> Principal | None:
     """Find out who opens a socket.
 
     Args:
-        scope: ASGI scope of the handshake; only its headers are looked at.
+        scope: ASGI scope of the handshake; only its headers and the client's address are looked at.
 
     Returns:
         None where the visitor must say more: there is no credential and no anonymous plan.
 
     Raises:
-        Unauthorized: a bad credential, or cookies sent by another site's page.
-        CannotTell: the database does not answer.
+        Unauthorized: a bad credential, an expired one, or cookies sent by another site's page.
+        CannotTell: nobody can just now.
     """
     shown = _socket_credentials(scope)
     if shown == NOTHING and (plans := last_known()) is not None:  # a visitor: no thread, and no wait for a busy database
         return _visitor(ANONYMOUS, plans.get(ANONYMOUS))
-    return _remembered(shown) or await _resolve_in_thread(shown)
+    return _remembered(shown) or await _resolve_elsewhere(shown)
 
 
-async def identify_token(token: str) -> Principal:
-    """Find out whose the token of an `auth` command is.
+async def identify_token(token: str, address: str = "") -> Principal:
+    """Find out whose the token of an `auth` command is, or of a subprotocol: an API key, a signed token or a ticket.
 
     Raises:
-        Unauthorized: nobody's.
-        CannotTell: the database does not answer.
+        Unauthorized: nobody's, or (`TokenExpired`) nobody's any more.
+        CannotTell: nobody can just now.
     """
-    shown = Credentials(authorization=f"Bearer {token}")
-    return _remembered(shown) or cast(Principal, await _resolve_in_thread(shown))
+    shown = Credentials(token=token.strip(), address=address)
+    return _remembered(shown) or cast(Principal, await _resolve_elsewhere(shown))
+
+
+async def _resolve_elsewhere(shown: Credentials) -> Principal | None:
+    refuse_at_once(shown.address, shown.token or shown.authorization)
+    found: Principal | None = await _resolve_in_thread(shown)
+    return found
 
 
 _resolve_in_thread = database_sync_to_async(resolve, thread_sensitive=False, executor=_threads)
@@ -239,7 +318,8 @@ _resolve_in_thread = database_sync_to_async(resolve, thread_sensitive=False, exe
 def _socket_credentials(scope: Mapping[str, Any]) -> Credentials:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     if "authorization" in headers:
-        return Credentials(authorization=headers["authorization"])
+        address = (scope.get("client") or [""])[0]
+        return Credentials(authorization=headers["authorization"], address=address)
     cookies = parse_cookie(headers.get("cookie", ""))
     session_key, page_pass = cookies.get(settings.SESSION_COOKIE_NAME), cookies.get(PAGE_COOKIE)
     if (session_key or page_pass) and not _is_own_origin(headers.get("origin", ""), headers.get("host", "")):
@@ -266,22 +346,23 @@ def _covers(trusted: str, origin: SplitResult) -> bool:
 
 
 class RestAuthentication(SessionAuthentication):
-    """Sets `request.auth` to the principal. A session must show its CSRF token to change anything; a key need not."""
+    """Sets `request.auth` to the principal. A session must show its CSRF token to change anything; who sends a token need not."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         """User and principal; None where there is no credential and no anonymous plan.
 
         Raises:
-            Unauthorized: a bad credential.
-            CannotTell: the database does not answer.
+            Unauthorized: a bad credential, or an expired one.
+            CannotTell: nobody can just now.
             PermissionDenied: an unsafe method with a session but without its CSRF token.
         """
         session = request.session if settings.SESSION_COOKIE_NAME in request.COOKIES else None
-        shown = Credentials(request.headers.get("Authorization"), session, request.COOKIES.get(PAGE_COOKIE))
+        address = request.META.get("REMOTE_ADDR", "")
+        shown = Credentials(None, request.headers.get("Authorization"), session, request.COOKIES.get(PAGE_COOKIE), address)
         principal = resolve(shown)
         if principal is None:
             return None
-        if principal.user_id is not None and principal.key_prefix is None:
+        if principal.user_id is not None and shown.authorization is None:
             self.enforce_csrf(request)
         return _user(principal), principal
 

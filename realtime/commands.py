@@ -15,6 +15,7 @@ from realtime.connection import Connection
 from realtime.frames import encoding
 from realtime.limits import Limits
 from realtime.node import Node
+from realtime.principal import Principal
 from realtime.protocol import Position
 from realtime.replays import Opening
 from realtime.sessions import Saved
@@ -286,25 +287,26 @@ class Commands:
             self.hub.serve_as(connection, changed)
 
     async def _auth(self, command: protocol.Auth) -> None:
-        principal = await auth.identify_token(command.token)
-        self._admit(principal)
+        principal = await auth.identify_token(command.token, self.connection.address)
+        before = self.connection.principal
+        if before is not None and before.user_id not in (None, principal.user_id):  # its session, too, is that user's
+            raise CodedError(Code.UNAUTHORIZED, "this connection is another user's: open a new one")
+        await self._admit(principal)
         self._reply(
             "authenticated",
             command,
             user=principal.name,
             plan=principal.plan_name,
-            expires_at=None,
+            expires_at=principal.expires_at_us,
             limits=describe(principal.limits),
         )
 
-    def _admit(self, principal: auth.Principal) -> None:
+    async def _admit(self, principal: Principal) -> None:
         """Make the connection the principal's, if it may have another one."""
-        before = self.connection.principal
-        if before is None or before.user_id != principal.user_id:
-            limits = principal.limits
-            if limits.check_connections(self.hub.held["user", principal.user_id or 0] + 1) is not None:
-                text = f"your plan allows {limits.connections} connections at once"
-                raise CodedError(Code.CONNECTION_LIMIT_EXCEEDED, text, details={"limit": limits.connections})
+        if not await self.node.admissions.admit(self.connection, principal):
+            limit = principal.limits.connections
+            text = f"your plan allows {limit} connections at once"
+            raise CodedError(Code.CONNECTION_LIMIT_EXCEEDED, text, details={"limit": limit})
         self.hub.identify(self.connection, principal)
         self.node.sessions.identify(self.connection)
 

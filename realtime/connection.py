@@ -11,7 +11,7 @@ from realtime.frames import Encoding
 from realtime.outbox import Gap, Outbox
 
 if TYPE_CHECKING:
-    from realtime.auth import Principal
+    from realtime.principal import Principal
 
 
 class Sink(Protocol):
@@ -53,6 +53,7 @@ class Connection:
         "encoding",
         "gaps",
         "heartbeat_s",
+        "lease",
         "mark",
         "max_rate",
         "noticed",
@@ -72,6 +73,7 @@ class Connection:
         self.encoding = encoding
         self.opened_us = opened_us
         self.address = ""
+        self.lease = ""  # its name among the admissions
         self.cohort: Cohort | None = None
         self.outbox: Outbox | None = None
         self.max_rate: float | None = None
@@ -85,14 +87,6 @@ class Connection:
         self.slow_since: float | None = None
         self.noticed = False
         self.closing = False
-
-    @property
-    def holder(self) -> tuple[str, int | str]:
-        """Whose connections are counted together: a user's, or those of an address on the same plan for visitors."""
-        principal = self.principal
-        if principal is not None and principal.user_id is not None:
-            return "user", principal.user_id
-        return principal.plan_name if principal is not None else "", self.address
 
     @property
     def sent(self) -> int:
@@ -130,3 +124,10 @@ class Connection:
         if self.outbox is not None:
             self.outbox.give_up()
         self.sink.close(int(code), code.label)
+
+
+def holder_of(principal: Principal, address: str) -> tuple[str, int | str]:
+    """Whose connections are counted together: a user's, or those of an address on the same plan for visitors."""
+    if principal.user_id is not None:
+        return "user", principal.user_id
+    return principal.plan_name, address

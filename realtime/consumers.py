@@ -15,14 +15,15 @@ from django.conf import settings
 from marketdata.correlation import Correlations
 from marketdata.store import now_us
 from realtime import auth, protocol
-from realtime.auth import CannotTell, Principal, Unauthorized
 from realtime.codes import Close, Code, CodedError, internal
 from realtime.commands import Commands, describe, limits_of
 from realtime.connection import Connection, Sink
+from realtime.expiry import Expiry
 from realtime.frames import Wire, encoding
 from realtime.limits import TokenBucket
 from realtime.node import VERSION, Node
 from realtime.overload import notice_of
+from realtime.principal import CannotTell, Principal, Unauthorized
 from realtime.sinks import EXTENSION, SendSink
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class MarketConsumer(AsyncConsumer):
 
     connection: Connection | None = None
     deadline: asyncio.TimerHandle | None = None
+    expiry: Expiry | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Serve one socket; whatever ends it, the hub lets go of it here.
@@ -57,9 +59,12 @@ class MarketConsumer(AsyncConsumer):
         finally:
             if self.connection is not None:
                 self.node.hub.detach(self.connection)
+                self.node.admissions.release(self.connection)
                 self.connection.sink.release()
                 if self.deadline is not None:
                     self.deadline.cancel()
+                if self.expiry is not None:
+                    self.expiry.stop()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Hand an ASGI event to its method."""
@@ -90,8 +95,10 @@ class MarketConsumer(AsyncConsumer):
         connection = self._open(session, wire, principal)
         if refusal is None and offered and chosen is None:
             refusal = Close.PROTOCOL
-        refusal = refusal or self._refusal(connection)
+        if refusal is None and turned_away is None:
+            refusal = await self._refusal(connection)
         if refusal is not None:
+            self.node.admissions.release(connection)
             connection.close(refusal, protocol.notice("limits", _REFUSALS[refusal], code=refusal))
             return
         if turned_away is not None:
@@ -110,7 +117,8 @@ class MarketConsumer(AsyncConsumer):
         try:
             ticket = next((name for name in offered if name.startswith(TICKET_PREFIX)), None)
             if ticket is not None:
-                return await auth.identify_token(ticket.removeprefix(TICKET_PREFIX)), None
+                address = (self.scope.get("client") or [""])[0]
+                return await auth.identify_token(ticket.removeprefix(TICKET_PREFIX), address), None
             return await auth.identify(self.scope), None
         except Unauthorized:
             return None, Close.UNAUTHORIZED
@@ -129,24 +137,28 @@ class MarketConsumer(AsyncConsumer):
         connection.address = (self.scope.get("client") or [""])[0]
         return connection
 
-    def _refusal(self, connection: Connection) -> Close | None:
-        """Why this process takes no further connection from there; None: it does."""
-        hub = self.node.hub
+    async def _refusal(self, connection: Connection) -> Close | None:
+        """Why no further connection is taken from there; None: one is."""
+        if (refusal := self._full()) is not None:
+            return refusal
+        principal = connection.principal
+        if principal is not None and not await self.node.admissions.admit(connection, principal):
+            return Close.CONNECTION_LIMIT
+        return self._full()  # others came while it was counted
+
+    def _full(self) -> Close | None:
+        """Why this process takes nobody."""
         if self.node.draining:
             return Close.RESTART
-        if len(hub.connections) >= settings.TICKWIRE.serving.max_connections:
-            return Close.OVERLOADED
-        principal = connection.principal
-        if principal is None:
-            return None
-        over = principal.limits.check_connections(hub.held[connection.holder] + 1) is not None
-        return Close.CONNECTION_LIMIT if over else None
+        full = len(self.node.hub.connections) >= settings.TICKWIRE.serving.max_connections
+        return Close.OVERLOADED if full else None
 
     def _welcome(self, connection: Connection) -> None:
         self.connection = connection
         self.commands = Commands(self.node, connection)
         self.errors = TokenBucket(ERRORS_PER_SECOND, ERROR_BURST, self.node.hub.time())
         self.renew_bucket()
+        self.mind_expiry()
         if connection.principal is None:
             deadline_s = settings.TICKWIRE.serving.auth_deadline_s
             self.deadline = asyncio.get_running_loop().call_later(deadline_s, self.auth_deadline)
@@ -176,6 +188,13 @@ class MarketConsumer(AsyncConsumer):
         limits = limits_of(self.connection)
         self.bucket = TokenBucket(limits.commands_per_second, limits.command_burst, self.node.hub.time())
 
+    def mind_expiry(self) -> None:
+        """See to it that the connection ends with its credential, if that ends."""
+        assert self.connection is not None
+        if self.expiry is not None:
+            self.expiry.stop()
+        self.expiry = Expiry.of(self.connection, settings.TICKWIRE.tokens.grace_s)
+
     def auth_deadline(self) -> None:
         """Called by a timer: whoever has not said who it is by now may not stay."""
         if self.connection is not None and self.connection.principal is None:
@@ -198,6 +217,7 @@ class MarketConsumer(AsyncConsumer):
             await self.commands.run(command)
             if isinstance(command, protocol.Auth):
                 self.renew_bucket()
+                self.mind_expiry()
         except protocol.BadCommand as failure:
             self._refuse(connection, failure, failure.id)
         except CodedError as failure:

@@ -36,7 +36,7 @@ from realtime.replays import CLOSED, Replays
 from realtime.slow import SlowLane
 
 if TYPE_CHECKING:
-    from realtime.auth import Principal
+    from realtime.principal import Principal
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,6 @@ class Hub:
         self.linger_s = linger_s
         self.connections: dict[str, Connection] = {}
         self.slow = SlowLane(self, outbox_bytes, outbox_updates)
-        self.held: Counter[tuple[str, int | str]] = Counter()
         self.entries: dict[str, Entry] = {}
         self.cohorts = Cohorts()
         self.counts: Counter[str] = Counter()
@@ -97,7 +96,6 @@ class Hub:
     def attach(self, connection: Connection) -> None:
         """Take a connection in; it follows nothing yet."""
         self.connections[connection.session] = connection
-        self.held[connection.holder] += 1
         connection.sink.on_pause = lambda: self.slow.enter(connection)
         connection.sink.on_resume = lambda: self.slow.drain(connection)
         self._move(connection, connection.encoding, {})
@@ -107,21 +105,13 @@ class Hub:
         if self.connections.pop(connection.session, None) is None:
             return
         connection.sink.on_pause = connection.sink.on_resume = None
-        self._release(connection)
         self._leave(connection)
         self.slow.forget(connection)
         connection.cohort = None
 
     def identify(self, connection: Connection, principal: Principal) -> None:
         """Say whose a connection is from now on."""
-        self._release(connection)
         connection.principal = principal
-        self.held[connection.holder] += 1
-
-    def _release(self, connection: Connection) -> None:
-        self.held[connection.holder] -= 1
-        if not self.held[connection.holder]:
-            del self.held[connection.holder]
 
     def _move(self, connection: Connection, encoding: Encoding, paces: dict[str, Pace]) -> None:
         """Put a connection among those that follow the same topics at the same paces, in the same encoding."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from marketdata.instruments import Instruments, is_open
 from marketdata.kept import KeptTask
@@ -32,6 +32,7 @@ class Keeper:
         slow_notice_s, slow_close_s: how long a socket may be full before it is told, and before it is closed with 4008.
         each_tick: what else is to be done four times a second.
         each_second: what else is to be done among the chores.
+        others: what else must not end.
 
     Attributes:
         tasks: what does all this.
@@ -49,6 +50,7 @@ class Keeper:
         slow_close_s: float,
         each_tick: Callable[[], None] = lambda: None,
         each_second: Callable[[], Awaitable[object]] | None = None,
+        others: Iterable[KeptTask] = (),
     ) -> None:
         self.hub = hub
         self.audit = Audit(hub)
@@ -61,7 +63,7 @@ class Keeper:
         self.stale: set[str] = set()
         self._failing: set[str] = set()
         self._started = False
-        self.tasks = [KeptTask("keeper", self._tick_on, logger), KeptTask("chores", self._do_chores, logger)]
+        self.tasks = [KeptTask("keeper", self._tick_on, logger), KeptTask("chores", self._do_chores, logger), *others]
         self._version = 0
 
     def start(self) -> None:

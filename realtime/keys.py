@@ -50,11 +50,17 @@ def find_key(text: str) -> ApiKey | None:
     form = FORM.fullmatch(text)
     if form is None:
         return None
-    key = ApiKey.objects.select_related("user__account__plan").filter(prefix=form[1]).first()
-    if key is None or not hmac.compare_digest(key.hash, digest(form[2])) or not _is_alive(key):
+    key = living_key(form[1])
+    if key is None or not hmac.compare_digest(key.hash, digest(form[2])):
         return None
     _note_use(key)
     return key
+
+
+def living_key(prefix: str) -> ApiKey | None:
+    """The key of that prefix, its user, account and plan with it, in one query; None: there is none, or it ended."""
+    key = ApiKey.objects.select_related("user__account__plan").filter(prefix=prefix).first()
+    return key if key is not None and _is_alive(key) else None
 
 
 def revoke(keys: QuerySet[ApiKey]) -> int:
@@ -64,7 +70,7 @@ def revoke(keys: QuerySet[ApiKey]) -> int:
 
 def digest(secret: str) -> str:
     """SHA-256 in hexadecimal: a secret of 256 random bits needs no slow hash."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 def _is_alive(key: ApiKey) -> bool:

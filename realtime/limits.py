@@ -11,7 +11,7 @@ from marketdata.database import answering
 from marketdata.errors import DatabaseUnavailable
 from marketdata.topics import DataType
 from realtime.codes import Code
-from realtime.models import Plan, all_types
+from realtime.models import ConnectionPolicy, Plan, all_types
 from realtime.remembered import Remembered
 
 if TYPE_CHECKING:
@@ -25,18 +25,22 @@ FIRST_PLANS: dict[str, dict[str, Any]] = {
     ANONYMOUS: {
         "topics_per_connection": 10, "connections_per_user": 5, "max_rate": 2,
         "commands_per_second": 5, "command_burst": 20, "data_types": _BASIC, "priority": 0,
+        "requests_per_second": 10, "request_burst": 40,
     },
     "free": {
         "topics_per_connection": 50, "connections_per_user": 2, "max_rate": 5,
         "commands_per_second": 10, "command_burst": 40, "data_types": all_types(), "priority": 10,
+        "requests_per_second": 20, "request_burst": 80,
     },
     "pro": {
         "topics_per_connection": 2000, "connections_per_user": 10, "max_rate": None,
         "commands_per_second": 50, "command_burst": 200, "data_types": all_types(), "priority": 20,
+        "requests_per_second": 100, "request_burst": 400,
     },
     "dashboard": {
         "topics_per_connection": 200, "connections_per_user": 20, "max_rate": 10,
         "commands_per_second": 20, "command_burst": 80, "data_types": all_types(), "priority": 10,
+        "requests_per_second": 40, "request_burst": 160,
     },
 }  # fmt: skip
 
@@ -51,6 +55,8 @@ class Limits(msgspec.Struct, frozen=True):
         commands_per_second, command_burst: rate and size of the bucket that commands are taken from.
         data_types: what may be read at all.
         priority: under overload the lowest is refused first and let go first.
+        requests_per_second, request_burst: the same of the bucket that REST requests are taken from.
+        takes_over: one connection more takes the place of the oldest one, instead of being refused.
     """
 
     topics: int
@@ -60,6 +66,9 @@ class Limits(msgspec.Struct, frozen=True):
     command_burst: int
     data_types: frozenset[DataType]
     priority: int = 0
+    requests_per_second: float = 20.0
+    request_burst: int = 80
+    takes_over: bool = False
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
@@ -72,6 +81,9 @@ class Limits(msgspec.Struct, frozen=True):
             plan.command_burst,
             frozenset(kind for kind in DataType if kind in plan.data_types),
             plan.priority,
+            plan.requests_per_second,
+            plan.request_burst,
+            plan.connection_policy == ConnectionPolicy.TAKE_OVER,
         )
 
     def check_type(self, kind: DataType) -> Code | None:
@@ -108,6 +120,11 @@ class TokenBucket:
         self.burst = burst
         self._tokens = float(burst)
         self._updated = now
+
+    @property
+    def left(self) -> float:
+        """Tokens that were there after the last `take`."""
+        return self._tokens
 
     def take(self, now: float, cost: float = 1.0) -> float:
         """Take `cost` tokens, or none at all.

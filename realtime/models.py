@@ -28,6 +28,13 @@ def check_types(value: object) -> None:
         raise ValidationError(f"There is no data type {unknown[0]!r}; there are {', '.join(all_types())}.")
 
 
+class ConnectionPolicy(models.TextChoices):
+    """What becomes of one connection more than a plan allows."""
+
+    REJECT = "reject", "the new one is refused"
+    TAKE_OVER = "take_over", "the oldest one ends"
+
+
 class Plan(models.Model):
     """What those who have it may do."""
 
@@ -48,6 +55,16 @@ class Plan(models.Model):
     data_types = models.JSONField(default=all_types, validators=[check_types])
     priority = models.PositiveSmallIntegerField(
         default=10, help_text="Under overload the lowest is refused first and let go first. Staff is always served."
+    )
+    requests_per_second = models.FloatField(
+        default=20, validators=[MinValueValidator(0.1)], help_text="REST, in each serving process; visitors: per address."
+    )
+    request_burst = models.PositiveIntegerField(default=80, validators=[MinValueValidator(1)])
+    connection_policy = models.CharField(
+        max_length=16,
+        choices=ConnectionPolicy.choices,
+        default=ConnectionPolicy.REJECT,
+        help_text="Where there would be more connections than allowed.",
     )
 
     class Meta:
@@ -84,6 +101,7 @@ class ApiKey(models.Model):
     class Meta:
         ordering = ["-created_at"]
         verbose_name = "API key"
+        permissions = [("publish", "Can make keys that publish ticks")]
 
     def __str__(self) -> str:
         return f"{self.prefix}… ({self.user})"

@@ -18,6 +18,7 @@ from marketdata.loops import PerLoop
 from marketdata.reads import AsyncReads
 from marketdata.store import AsyncStore, Layout, now_us
 from realtime import limits
+from realtime.admissions import Admissions
 from realtime.hub import Hub
 from realtime.keeper import Keeper
 from realtime.ladder import Ladder
@@ -40,12 +41,14 @@ class Node:
     """
 
     def __init__(
-        self, hub: Hub, keeper: Keeper, overload: Overload, sessions: Sessions, store: AsyncReads, listed: Instruments
-    ) -> None:
+        self, hub: Hub, keeper: Keeper, overload: Overload, admissions: Admissions, sessions: Sessions, store: AsyncReads,
+        listed: Instruments,
+    ) -> None:  # fmt: skip
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self.hub = hub
         self.keeper = keeper
         self.overload = overload
+        self.admissions = admissions
         self.sessions = sessions
         self.store = store
         self.instruments = listed
@@ -73,6 +76,7 @@ class Node:
             outbox_updates=serving.outbox_updates,
             linger_s=bus_settings.linger_s,
         )
+        admissions = Admissions(hub, serving.connection_lease_s)
         sessions = Sessions(hub, bus_settings.resume_ttl_s)
         overload = Overload(hub, Ladder(serving.overload_lag_ms * 1000, serving.most_memory_mb << 20))
         keeper = Keeper(
@@ -84,15 +88,17 @@ class Node:
             slow_close_s=serving.slow_close_s,
             each_tick=overload.look,
             each_second=sessions.refresh,
+            others=[admissions.task],
         )
         await listed.arefresh_if_older(2.0)
         keeper.start()
-        return cls(hub, keeper, overload, sessions, AsyncReads(store), listed)
+        return cls(hub, keeper, overload, admissions, sessions, AsyncReads(store), listed)
 
     async def stop(self) -> None:
         """End the background work and give connections to Redis back."""
         self._stop_telling()
         await self.keeper.stop()
+        await self.admissions.stop()
         await self.sessions.stop()
         await self.hub.stop()
         await self.store.close()

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from realtime import limits, protocol
 from realtime.announcing import Announcement
-from realtime.auth import Principal
 from realtime.codes import Close, Code, CodedError
 from realtime.connection import Connection
 from realtime.hub import Hub
 from realtime.ladder import Ladder, Step
+from realtime.principal import Principal
 
 logger = logging.getLogger(__name__)
 

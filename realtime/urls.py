@@ -2,8 +2,12 @@
 
 from django.urls import path
 
-from realtime import views
+from realtime import own_keys, views
 
 urlpatterns = [
+    path("auth/ticket/", views.TicketView.as_view()),
+    path("keys/", own_keys.KeysView.as_view()),
+    path("keys/<slug:prefix>/", own_keys.KeyView.as_view()),
     path("me/", views.MeView.as_view()),
+    path("me/limits/", views.MeLimitsView.as_view()),
 ]

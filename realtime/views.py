@@ -1,8 +1,8 @@
-"""The page at `/`, and REST about whoever asks."""
+"""The pages at `/` and `/chart/`, and REST about whoever asks."""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from django.conf import settings
@@ -16,10 +16,13 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from marketdata.instruments import instruments
-from realtime.auth import Principal, grant_page_pass
+from realtime.auth import grant_page_pass, issue_ticket
 from realtime.limits import CACHED_S
 from realtime.node import VERSION
-from realtime.serializers import Me
+from realtime.principal import Principal
+from realtime.protocol import MAX_MESSAGE_BYTES
+from realtime.serializers import IssuedTicket, Me, MeLimits, OwnLimits
+from realtime.tickets import LIFE_S
 
 SHOWN = ("symbol", "name", "kind", "venue", "currency", "price_decimals", "size_decimals", "simulated", "session")
 ME = {
@@ -27,8 +30,10 @@ ME = {
     "limits": {
         "topics": 2000, "connections": 10, "max_rate": None, "commands_per_second": 50, "command_burst": 200,
         "data_types": ["quote", "ticker", "trade", "kline", "depth"], "priority": 20,
+        "requests_per_second": 100, "request_burst": 400,
     },
 }  # fmt: skip
+LIMITS = {"plan": ME["plan"], "limits": {**cast(dict[str, Any], ME["limits"]), "max_message_bytes": MAX_MESSAGE_BYTES}}
 
 
 @never_cache
@@ -37,7 +42,17 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     known = instruments()
     known.refresh_if_older(CACHED_S)
     shown = [{name: getattr(instrument, name) for name in SHOWN} for instrument in known.all()]
-    response = render(request, "dashboard.html", {"instruments": shown, "version": VERSION})
+    return _page(request, "dashboard.html", {"instruments": shown})
+
+
+@never_cache
+def chart(request: HttpRequest) -> HttpResponse:
+    """The chart that asks UDF; its visitor gets the page pass."""
+    return _page(request, "chart.html", {})
+
+
+def _page(request: HttpRequest, template: str, shown: dict[str, Any]) -> HttpResponse:
+    response = render(request, template, shown | {"version": VERSION})
     if settings.TICKWIRE.serving.dashboard_plan:
         grant_page_pass(request, response)
     return response
@@ -56,9 +71,7 @@ class MeView(APIView):
     )
     def get(self, request: Request) -> HttpResponse:
         """User, key, plan and limits."""
-        principal = cast(Principal | None, request.auth)
-        if principal is None:
-            raise NotAuthenticated
+        principal = _caller(request)
         me = Me(
             principal.name,
             principal.key_prefix,
@@ -67,4 +80,53 @@ class MeView(APIView):
             principal.can_publish,
             principal.is_staff,
         )
-        return HttpResponse(msgspec.json.encode(me, order="deterministic"), content_type="application/json")
+        return _json(me)
+
+
+class MeLimitsView(APIView):
+    """What whoever asks may do, under the names of the socket's welcome."""
+
+    permission_classes = [AllowAny]
+
+    @extend_schema(
+        operation_id="me_limits",
+        summary="Your limits, on the socket and here",
+        responses=OpenApiResponse(MeLimits, "your limits"),
+        examples=[OpenApiExample("answer", LIMITS)],
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """Those of the plan; visitors have one, too."""
+        principal = _caller(request)
+        return _json(MeLimits(principal.plan_name, OwnLimits(**msgspec.structs.asdict(principal.limits))))
+
+
+def _caller(request: Request) -> Principal:
+    principal = cast(Principal | None, request.auth)
+    if principal is None:
+        raise NotAuthenticated
+    return principal
+
+
+def _json(answer: msgspec.Struct) -> HttpResponse:
+    return HttpResponse(msgspec.json.encode(answer, order="deterministic"), content_type="application/json")
+
+
+class TicketView(APIView):
+    """A ticket for a socket."""
+
+    permission_classes = [AllowAny]
+
+    @extend_schema(
+        operation_id="issue_ticket",
+        summary="A one-time ticket that opens one socket as you",
+        request=None,
+        responses=OpenApiResponse(IssuedTicket, "good once, for half a minute"),
+        examples=[OpenApiExample("answer", {"ticket": "tk_Yk3mX0…", "expires_in": LIFE_S})],
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Show it as the subprotocol `bearer.<ticket>`, or with the command `auth`; nobody can use it a second time."""
+        principal = cast(Principal | None, request.auth)
+        if principal is None:
+            raise NotAuthenticated
+        issued = IssuedTicket(issue_ticket(principal), LIFE_S)
+        return HttpResponse(msgspec.json.encode(issued), content_type="application/json", headers={"Cache-Control": "no-store"})

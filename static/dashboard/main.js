@@ -52,6 +52,7 @@ function start() {
       watchlist.select(instrument);
       for (const panel of panels) panel.show(instrument);
       if (shown) element("announcer").textContent = `${symbol}, ${instrument.name}`;
+      element("chart-link").search = new URLSearchParams({ symbol });
       shown = symbol;
     }
     markInterval(interval);

@@ -195,6 +195,7 @@ def plan_fields(**changes: Any) -> dict[str, Any]:
     return {
         "name": "free", "enabled": "on", "topics_per_connection": 60, "connections_per_user": 2, "max_rate": "",
         "commands_per_second": 10, "command_burst": 40, "data_types": ["quote", "trade"], "priority": 5,
+        "requests_per_second": 30, "request_burst": 90, "connection_policy": "reject",
     } | changes  # fmt: skip
 
 
@@ -206,7 +207,8 @@ def test_a_plan_is_edited(operator: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("data_types", []), ("data_types", ["rumour"]), ("command_burst", 0), ("max_rate", 0)]
+    ("field", "value"),
+    [("data_types", []), ("data_types", ["rumour"]), ("command_burst", 0), ("max_rate", 0), ("requests_per_second", 0)],
 )
 def test_a_plan_that_makes_no_sense_is_refused(operator: Client, field: str, value: Any) -> None:
     free = Plan.objects.get(name="free")

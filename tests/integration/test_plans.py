@@ -21,10 +21,10 @@ def _fresh() -> None:
 def test_a_migrated_database_has_the_plans_of_the_protocol() -> None:
     everything = frozenset(DataType)
     basic = everything - {DataType.DEPTH}
-    assert named("anonymous") == Limits(10, 5, 2.0, 5.0, 20, basic, 0)
-    assert named("free") == Limits(50, 2, 5.0, 10.0, 40, everything, 10)
-    assert named("pro") == Limits(2000, 10, None, 50.0, 200, everything, 20)
-    assert named("dashboard") == Limits(200, 20, 10.0, 20.0, 80, everything, 10)
+    assert named("anonymous") == Limits(10, 5, 2.0, 5.0, 20, basic, 0, 10.0, 40)
+    assert named("free") == Limits(50, 2, 5.0, 10.0, 40, everything, 10, 20.0, 80)
+    assert named("pro") == Limits(2000, 10, None, 50.0, 200, everything, 20, 100.0, 400)
+    assert named("dashboard") == Limits(200, 20, 10.0, 20.0, 80, everything, 10, 40.0, 160)
 
 
 def test_a_plan_that_the_operator_removed_stays_away() -> None:

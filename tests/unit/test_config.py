@@ -240,3 +240,30 @@ def test_a_bad_setting_ends_every_command_with_one_line(tmp_path):
     )
     assert done.returncode != 0
     assert done.stderr == "tickwire: bad setting: PORT: must be a whole number\n"
+
+
+def test_a_short_secret_for_tokens_is_refused_and_not_repeated():
+    assert refusal(TICKWIRE_JWT_SECRET="hunter2" * 4) == "TICKWIRE_JWT_SECRET: must have 32 bytes or more"
+    assert load({"TICKWIRE_JWT_SECRET": "é" * 16}).tokens.secret == "é" * 16
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http://login.example/keys", "ftp://login.example/keys", "https://", "https://[", "http://localhost.evil.example/keys"],
+)
+def test_keys_of_tokens_come_from_where_nobody_can_change_them_on_the_way(text):
+    assert refusal(TICKWIRE_JWT_JWKS=text) == "TICKWIRE_JWT_JWKS: must be a file or an https:// address"
+
+
+@pytest.mark.parametrize("text", ["https://login.example/keys", "http://127.0.0.1:8080/keys", ""])
+def test_keys_of_tokens_may_have_an_address(text):
+    assert load({"TICKWIRE_JWT_JWKS": text}).tokens.jwks == text
+
+
+def test_a_file_of_keys_must_be_one(tmp_path):
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text('{"keys": []}')
+    bad.write_text("[]")
+    assert load({"TICKWIRE_JWT_JWKS": str(good)}).tokens.jwks == str(good)
+    assert refusal(TICKWIRE_JWT_JWKS=str(bad)) == "TICKWIRE_JWT_JWKS: is no JWKS"
+    assert "No such file" in refusal(TICKWIRE_JWT_JWKS=str(tmp_path / "none.json"))

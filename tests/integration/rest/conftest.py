@@ -16,8 +16,10 @@ from marketdata import instruments, models, views
 from marketdata.store import Store, Update, now_us
 from marketdata.ticks import Depth, Quote, Ticker, Trade, body
 from realtime.auth import forget_principals
+from realtime.guesses import guesses, key_index
 from realtime.keys import create_key
 from realtime.limits import forget_plans
+from realtime.throttles import requests
 
 Publish = Callable[..., list[int]]
 _ids = itertools.count(1)
@@ -95,6 +97,9 @@ def listed(db: None) -> Iterator[None]:
 def _fresh() -> None:
     forget_plans()
     forget_principals()
+    requests.forget()
+    guesses.forget()
+    key_index.forget()
 
 
 @pytest.fixture

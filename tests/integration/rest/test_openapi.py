@@ -36,16 +36,17 @@ def test_every_address_of_the_protocol_is_described(schema: Any) -> None:
         f"{base}/instruments/", f"{base}/instruments/{{symbol}}/", f"{base}/snapshots/", f"{base}/quotes/",
         f"{base}/quotes/{{symbol}}/", f"{base}/tickers/", f"{base}/tickers/{{symbol}}/", f"{base}/depth/{{symbol}}/",
         f"{base}/trades/{{symbol}}/", f"{base}/klines/{{symbol}}/", f"{base}/topics/{{topic}}/history/", f"{base}/ingest/",
-        f"{base}/me/",
+        f"{base}/me/", f"{base}/me/limits/", f"{base}/keys/", f"{base}/keys/{{prefix}}/",
     } <= set(schema["paths"])  # fmt: skip
 
 
 def test_every_operation_has_a_summary_an_answer_with_an_example_and_its_errors(schema: Any) -> None:
     for name, operation in operations(schema):
-        answer = operation["responses"]["200"]["content"]["application/json"]
+        (answer,) = (answer for status, answer in operation["responses"].items() if status != "default")
         assert operation["summary"], name
-        assert answer["schema"], name
-        assert answer["examples"], name
+        for body in answer.get("content", {}).values():
+            assert body["schema"], name
+            assert body["examples"], name
         assert operation["responses"]["default"]["content"]["application/json"]["schema"] == {
             "$ref": "#/components/schemas/Error"
         }, name

@@ -1,0 +1,132 @@
+"""REST requests by plan: a bucket of tokens for each user, or for the visitors of one address.
+
+Buckets are in the memory of each serving process: Redis would cost every request a round trip. With n processes one may get up to
+n times the rate, depending on how the kernel spreads the connections.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from threading import Lock
+from typing import Any, NamedTuple, cast
+
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+from realtime.codes import Code, CodedError
+from realtime.connection import holder_of
+from realtime.guesses import network
+from realtime.limits import ANONYMOUS, FIRST_PLANS, TokenBucket
+from realtime.principal import Principal
+
+MOST_HOLDERS = 10_000  # some 3 MiB; who asked least recently is forgotten, and so begins with a full bucket
+NOBODY = FIRST_PLANS[ANONYMOUS]["requests_per_second"], FIRST_PLANS[ANONYMOUS]["request_burst"]  # without an anonymous plan
+
+
+class Taken(NamedTuple):
+    """What became of one request.
+
+    Attributes:
+        wait_s: how long to wait before the next try; 0.0: it passed.
+        left: requests that would pass at once after it.
+        full_s: until the whole burst is there again.
+    """
+
+    wait_s: float
+    left: int
+    full_s: float
+
+
+class Requests:
+    """The buckets of this process. Safe among threads.
+
+    Args:
+        most: holders that are remembered.
+
+    Attributes:
+        refused: how many requests were.
+    """
+
+    def __init__(self, most: int = MOST_HOLDERS) -> None:
+        self.most = most
+        self.refused = 0
+        self._buckets: OrderedDict[object, TokenBucket] = OrderedDict()
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, holder: object, rate: float, burst: int, now: float) -> Taken:
+        """Let a request pass, or not.
+
+        Args:
+            holder: whose it is.
+            rate, burst: what the plan allows at this moment, requests a second and at once.
+            now: monotonic seconds.
+        """
+        with self._lock:
+            bucket = self._bucket(holder, rate, burst, now)
+            wait_s = bucket.take(now)
+            self.refused += wait_s > 0
+            return Taken(wait_s, int(bucket.left), (burst - bucket.left) / rate)
+
+    def _bucket(self, holder: object, rate: float, burst: int, now: float) -> TokenBucket:
+        bucket = self._buckets.get(holder)
+        if bucket is None:
+            bucket = self._buckets[holder] = TokenBucket(rate, burst, now)
+            if len(self._buckets) > self.most:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(holder)
+            bucket.rate, bucket.burst = rate, burst  # the plan may have changed
+        return bucket
+
+    def forget(self) -> None:
+        """Begin with full buckets."""
+        self._buckets.clear()
+
+
+requests = Requests()
+
+
+class PlanThrottle(BaseThrottle):
+    """Lets as many requests pass as the caller's plan says, staff's all, and says in the answer's headers how many are left."""
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        """True.
+
+        Raises:
+            CodedError: one request too many.
+        """
+        principal = cast(Principal | None, request.auth)
+        if principal is not None and principal.is_staff:
+            return True
+        address = network(request.META.get("REMOTE_ADDR", ""))
+        holder: object
+        if principal is None:
+            holder, (rate, burst) = ("", address), NOBODY
+        else:
+            limits = principal.limits
+            holder, rate, burst = holder_of(principal, address), limits.requests_per_second, limits.request_burst
+        taken = requests.take(holder, rate, burst, time.monotonic())
+        view.headers |= _told(burst, taken)
+        if taken.wait_s:
+            raise _too_many(rate, burst, taken.wait_s)
+        return True
+
+
+def _told(burst: int, taken: Taken) -> dict[str, str]:
+    """The header fields of draft-ietf-httpapi-ratelimit-headers up to -06; of a bucket, `Reset` is when it is full."""
+    return {
+        "RateLimit-Limit": str(burst),
+        "RateLimit-Remaining": str(taken.left),
+        "RateLimit-Reset": str(math.ceil(taken.full_s)),
+    }
+
+
+def _too_many(rate: float, burst: int, wait_s: float) -> CodedError:
+    text = f"your plan allows {rate:g} requests a second, and {burst} at once after a pause"
+    details = {"requests_per_second": rate, "request_burst": burst}
+    return CodedError(Code.TOO_MANY_REQUESTS, text, retry_after_ms=math.ceil(wait_s * 1000), details=details)
