@@ -77,20 +77,27 @@ end
 local head = '\133\164type\173market.update\163seq\207'
 local middle = '\165epoch\166' .. epoch .. '\164data\219'
 local reply = {epoch}
+local seqs, latest = {}, {}
 for i = window + windows + 1, #ARGV, 3 do
   local topic, most, body = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local key = prefix .. topic
-  local last = redis.call('HMGET', key, 'e', 's')
-  local seq = 1
-  if last[1] == epoch then
-    seq = last[2] + 1
-  else
-    redis.call('DEL', key .. ':h')
+  local history, seq = prefix .. topic .. ':h', seqs[topic]
+  if not seq then
+    local last = redis.call('HMGET', prefix .. topic, 'e', 's')
+    if last[1] == epoch then
+      seq = last[2]
+    else
+      seq = 0
+      redis.call('DEL', history)
+    end
   end
-  redis.call('HSET', key, 'e', epoch, 's', seq, 'p', now, 'b', body)
-  redis.call('XADD', key .. ':h', 'MAXLEN', '~', most, seq .. '-0', 'p', now, 'b', body)
+  seq = seq + 1
+  redis.call('XADD', history, 'MAXLEN', '~', most, seq .. '-0', 'p', now, 'b', body)
   redis.call('PUBLISH', channel .. topic, head .. struct.pack('>I8', seq) .. middle
     .. struct.pack('>I4', #body) .. body .. '\165topic\217' .. struct.pack('B', #topic) .. topic)
+  seqs[topic], latest[topic] = seq, body
   reply[#reply + 1] = seq
+end
+for topic, seq in pairs(seqs) do -- once each, however many updates of it the batch has
+  redis.call('HSET', prefix .. topic, 'e', epoch, 's', seq, 'p', now, 'b', latest[topic])
 end
 return reply
