@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from typing import Any
 
+CANCELS, CANCEL_S = 3, 1.0  # how often a task is told to end, and how long it may take each time
 AGAIN_S = 1.0  # long enough that health sees it, and that a task which dies at once costs nothing
 
 
@@ -50,9 +52,8 @@ class KeptTask:
         task, self._task = self._task, None
         if self._again is not None:
             self._again.cancel()
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        if task is not None and not await end(task):
+            self._log.error("%s: the task does not stop", self.name)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if task is not self._task:
@@ -66,3 +67,16 @@ class KeptTask:
         if ended.cancelled():
             self._log.error("%s: the task had been cancelled by somebody; it begins again", self.name)
         self.start()
+
+
+async def end(task: asyncio.Task[Any]) -> bool:
+    """Cancel a task and wait for its end, for a bounded time. Returns whether it ended.
+
+    A library may swallow a cancellation that comes at the wrong moment; the next one counts.
+    """
+    for _ in range(CANCELS):
+        task.cancel()
+        if (await asyncio.wait([task], timeout=CANCEL_S))[0]:
+            _ = task.cancelled() or task.exception()  # or it would be logged as never looked at
+            return True
+    return False

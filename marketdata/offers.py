@@ -21,6 +21,7 @@ from marketdata.backlog import Backlog
 from marketdata.backoff import Backoff
 from marketdata.batch import Mark
 from marketdata.errors import StoreUnavailable
+from marketdata.kept import end
 from marketdata.ticks import Tick
 
 if TYPE_CHECKING:
@@ -166,8 +167,7 @@ class Offers:
     async def stop(self) -> None:
         """Publish what waits, for `STOP_S` at most; what is left is given up, counted and logged."""
         if self._flushing is not None:
-            self._flushing.cancel()
-            await asyncio.gather(self._flushing, return_exceptions=True)
+            await end(self._flushing)
         with suppress(TimeoutError, StoreUnavailable):
             async with asyncio.timeout(STOP_S):
                 await self._give_all()

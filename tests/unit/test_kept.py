@@ -124,3 +124,20 @@ async def test_it_belongs_to_no_command() -> None:
     await until(lambda: names)
     await task.stop()
     assert names == [correlation.NONE]
+
+
+async def test_a_task_that_misses_one_cancellation_ends_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "CANCEL_S", 0.01)
+    missed = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            missed.append(True)
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    assert await kept.end(task)
+    assert missed == [True]
