@@ -1,10 +1,9 @@
 /** Draws bars and their volume, and asks for older ones before their left edge is reached. */
 
-import { CandlestickSeries, CrosshairMode, HistogramSeries, createChartEx } from "lightweight-charts";
-
 import { arrow, compact, decimal, direction, percent } from "../dashboard/format.js";
-import { LocalTimeScale, barLabel, markLabel } from "../dashboard/localtime.js";
+import { barLabel } from "../dashboard/localtime.js";
 import { paint, setText } from "../dashboard/paint.js";
+import { Plot } from "../dashboard/plot.js";
 import { isDaily, label } from "./resolutions.js";
 
 /** Width of a bar with its space, in pixels, when a chart begins. */
@@ -22,15 +21,8 @@ export class Chart {
     this.canvas = panel.querySelector(".canvas");
     this.note = panel.querySelector(".note");
     this.legend = Object.fromEntries([...panel.querySelectorAll("[data-bar]")].map((part) => [part.dataset.bar, part]));
-    this.scale = new LocalTimeScale();
-    this.chart = createChartEx(this.canvas, this.scale, this.#options());
-    this.series = this.chart.addSeries(CandlestickSeries, {});
-    this.volume = this.chart.addSeries(HistogramSeries, { priceScaleId: "volume", priceFormat: { type: "volume" } });
-    this.volume.applyOptions({ lastValueVisible: false, priceLineVisible: false });
-    this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
-    this.series.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.22 } });
-    this.#colour();
-    document.documentElement.addEventListener("themechange", () => this.#colour());
+    this.plot = new Plot(this.canvas, () => this.#shown && this.draw(this.#shown));
+    ({ scale: this.scale, chart: this.chart, bars: this.bars, volume: this.volume } = this.plot);
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => range && range.from < AHEAD && this.#shown && reached());
     this.chart.subscribeCrosshairMove(({ time }) => this.#hover(time));
   }
@@ -41,10 +33,10 @@ export class Chart {
     this.#hovered = null;
     this.#places = places;
     this.scale.daily = isDaily(resolution);
-    this.series.setData([]);
+    this.bars.setData([]);
     this.volume.setData([]);
     const formatter = (price) => decimal(price.toFixed(places), places);
-    this.series.applyOptions({ priceFormat: { type: "custom", formatter, minMove: 10 ** -places } });
+    this.bars.applyOptions({ priceFormat: { type: "custom", formatter, minMove: 10 ** -places } });
     this.#describe();
     this.canvas.removeAttribute("aria-label");
     this.say("Loading candles…");
@@ -54,7 +46,7 @@ export class Chart {
   draw(bars) {
     const first = this.#shown !== bars;
     this.#shown = bars;
-    this.series.setData(bars.rows);
+    this.bars.setData(bars.rows);
     this.volume.setData(bars.rows.map((row) => this.#column(row)));
     this.#tell();
     if (first) this.#toLatest();
@@ -63,7 +55,7 @@ export class Chart {
   /** These newest rows of the bars. */
   update(rows) {
     for (const row of rows) {
-      this.series.update(row);
+      this.bars.update(row);
       this.volume.update(this.#column(row));
     }
     this.#tell();
@@ -109,40 +101,11 @@ export class Chart {
   /** The label of the last price has the colour of its bar, which is hollow when it rises and so has none to lend. */
   #colourLast() {
     const newest = this.#shown?.newest;
-    const colour = newest && newest.close < newest.open ? this.colours.down : this.colours.up;
-    if (this.series.options().priceLineColor !== colour) this.series.applyOptions({ priceLineColor: colour });
+    const colour = newest && newest.close < newest.open ? this.plot.colours.down : this.plot.colours.up;
+    if (this.bars.options().priceLineColor !== colour) this.bars.applyOptions({ priceLineColor: colour });
   }
 
   #column({ time, open, close, volume }) {
-    return { time, value: volume, color: close >= open ? this.colours.upWash : this.colours.downWash };
-  }
-
-  #options() {
-    return {
-      autoSize: true,
-      layout: { attributionLogo: false, background: { color: "transparent" }, fontSize: 11 },
-      crosshair: { mode: CrosshairMode.Normal },
-      timeScale: { timeVisible: true, rightOffset: 4, tickMarkFormatter: (time, type) => markLabel(time, type, this.scale.daily) },
-      localization: { timeFormatter: (time) => barLabel(time, this.scale.daily) },
-    };
-  }
-
-  /** Take the colours from the style sheet, now and whenever the theme changes. */
-  #colour() {
-    const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-    const [up, down, grid, text, line, mark] = ["up", "down", "grid", "dim", "line", "label"].map(colour);
-    this.colours = { up, down, upWash: colour("up-volume"), downWash: colour("down-volume") };
-    const crosshair = { color: text, labelBackgroundColor: mark };
-    this.chart.applyOptions({
-      layout: { textColor: text, fontFamily: getComputedStyle(document.body).fontFamily },
-      grid: { vertLines: { color: grid }, horzLines: { color: grid } },
-      crosshair: { vertLine: crosshair, horzLine: crosshair },
-      rightPriceScale: { borderColor: line, entireTextOnly: true },
-      timeScale: { borderColor: line },
-    });
-    const rising = { upColor: "transparent", borderUpColor: up, wickUpColor: up };
-    this.series.applyOptions({ ...rising, downColor: down, borderDownColor: down, wickDownColor: down });
-    if (this.#shown) this.draw(this.#shown);
+    return { time, value: volume, color: close >= open ? this.plot.colours.upWash : this.plot.colours.downWash };
   }
 }

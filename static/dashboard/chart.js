@@ -7,12 +7,11 @@
  * 3. Whatever arrives for a symbol or interval that is no longer shown is thrown away.
  */
 
-import { CandlestickSeries, CrosshairMode, HistogramSeries, createChartEx } from "lightweight-charts";
-
 import { Candles } from "./candles.js";
 import { arrow, compact, decimal, direction, percent } from "./format.js";
-import { LocalTimeScale, barLabel, markLabel } from "./localtime.js";
+import { barLabel } from "./localtime.js";
 import { paint, setText } from "./paint.js";
+import { Plot } from "./plot.js";
 import { read } from "./rest.js";
 import { refusal } from "./sentences.js";
 
@@ -43,15 +42,8 @@ export class Chart {
     this.canvas = panel.querySelector(".canvas");
     this.note = panel.querySelector(".note");
     this.legend = Object.fromEntries([...panel.querySelectorAll("[data-bar]")].map((part) => [part.dataset.bar, part]));
-    this.scale = new LocalTimeScale();
-    this.chart = createChartEx(this.canvas, this.scale, this.#options());
-    this.bars = this.chart.addSeries(CandlestickSeries, {});
-    this.volume = this.chart.addSeries(HistogramSeries, { priceScaleId: "volume", priceFormat: { type: "volume" } });
-    this.volume.applyOptions({ lastValueVisible: false, priceLineVisible: false });
-    this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
-    this.bars.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.22 } });
-    this.#colour();
-    document.documentElement.addEventListener("themechange", () => this.#colour());
+    this.plot = new Plot(this.canvas, () => this.#drawn && this.#drawAll());
+    ({ scale: this.scale, chart: this.chart, bars: this.bars, volume: this.volume } = this.plot);
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => range && range.from < AHEAD && this.#loadOlder());
     this.chart.subscribeCrosshairMove(({ time }) => this.#hover(time));
   }
@@ -197,51 +189,18 @@ export class Chart {
   /** The label of the last price has the colour of its bar, which is hollow when it rises and so has none to lend. */
   #colourLast() {
     const { newest } = this.#candles;
-    const colour = newest && Number(newest.close) < Number(newest.open) ? this.colours.down : this.colours.up;
+    const colour = newest && Number(newest.close) < Number(newest.open) ? this.plot.colours.down : this.plot.colours.up;
     if (this.bars.options().priceLineColor !== colour) this.bars.applyOptions({ priceLineColor: colour });
   }
 
   #column(bar) {
     const up = Number(bar.close) >= Number(bar.open);
-    return { time: bar.open_time / 1e6, value: Number(bar.volume), color: up ? this.colours.upWash : this.colours.downWash };
+    return { time: bar.open_time / 1e6, value: Number(bar.volume), color: up ? this.plot.colours.upWash : this.plot.colours.downWash };
   }
 
   #say(sentence) {
     setText(this.note, sentence);
     this.note.hidden = !sentence;
-  }
-
-  #options() {
-    return {
-      autoSize: true,
-      layout: { attributionLogo: false, background: { color: "transparent" }, fontSize: 11 },
-      crosshair: { mode: CrosshairMode.Normal },
-      timeScale: {
-        timeVisible: true,
-        rightOffset: 4,
-        tickMarkFormatter: (time, type) => markLabel(time, type, this.scale.daily),
-      },
-      localization: { timeFormatter: (time) => barLabel(time, this.scale.daily) },
-    };
-  }
-
-  /** Take the colours from the style sheet, now and whenever the theme changes. */
-  #colour() {
-    const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-    const [up, down, grid, text, line, label] = ["up", "down", "grid", "dim", "line", "label"].map(colour);
-    this.colours = { up, down, upWash: colour("up-volume"), downWash: colour("down-volume") };
-    const crosshair = { color: text, labelBackgroundColor: label };
-    this.chart.applyOptions({
-      layout: { textColor: text, fontFamily: getComputedStyle(document.body).fontFamily },
-      grid: { vertLines: { color: grid }, horzLines: { color: grid } },
-      crosshair: { vertLine: crosshair, horzLine: crosshair },
-      rightPriceScale: { borderColor: line, entireTextOnly: true },
-      timeScale: { borderColor: line },
-    });
-    const rising = { upColor: "transparent", borderUpColor: up, wickUpColor: up };
-    this.bars.applyOptions({ ...rising, downColor: down, borderDownColor: down, wickDownColor: down });
-    if (this.#drawn) this.#drawAll();
   }
 }
 

@@ -55,13 +55,8 @@ def serving(database: Database, folder: Path, redis_url: str, prefix: str, **set
     shutil.copytree(database.folder, folder)
     server = Tickwire(folder, redis_url, prefix, SERVE, **settings)
     server.planted = database.key
-    try:
-        server.start()
+    with server.running():
         yield server
-    finally:
-        if server.process is not None and server.process.poll() is None:
-            server.stop()
-        server.store.close()
 
 
 @pytest.fixture

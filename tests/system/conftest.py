@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,17 @@ class Tickwire:
         assert self.process is not None
         self.process.send_signal(number)
         return self.process.wait(30)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Started, and in the end stopped whatever a test did to it."""
+        try:
+            self.start()
+            yield
+        finally:
+            if self.process is not None and self.process.poll() is None:
+                self.stop()
+            self.store.close()
 
     def restart(self) -> None:
         self.stop()
@@ -169,13 +180,8 @@ def run_server(
     server = Tickwire(folder, redis_url, prefix, command, port, **settings)
     server.manage("migrate", "-v0")
     server.planted = server.manage("shell", "-v0", "-c", plant or PLANT.format(symbols=SYMBOLS))
-    try:
-        server.start()
+    with server.running():
         yield server
-    finally:
-        if server.process is not None and server.process.poll() is None:
-            server.stop()
-        server.store.close()
 
 
 SERVE = ["manage.py", "serve", "--port", "{port}", "--drain", "1"]
