@@ -29,8 +29,11 @@ class Reader(Protocol):
     can_publish: bool
 
     @property
-    def data_types(self) -> frozenset[DataType]:
-        """What the reader's plan includes."""
+    def delay_us(self) -> int:
+        """How old everything must be that the reader sees, microseconds."""
+
+    def objection(self, kind: DataType, symbol: str | None = None) -> str | None:
+        """Why the reader's plan leaves out a data type, or a symbol's; None: it does not."""
 
 
 def reader_of(request: Request) -> Reader:
@@ -45,19 +48,19 @@ def reader_of(request: Request) -> Reader:
 
 
 class MayRead(BasePermission):
-    """Lets in whoever has a plan; where the view's address names a data type, the plan must include it."""
+    """Lets in whoever has a plan; where the view's address names data type and symbol, the plan must include them."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Whether the reader may come in.
 
         Raises:
             NotAuthenticated: there is no principal.
-            NotInPlan: the plan leaves the view's data type out.
+            NotInPlan: the plan leaves the view's data type or symbol out.
         """
         reader = reader_of(request)
         kind: DataType | None = getattr(view, "data_type", None)
         if kind is not None:
-            check_plan(kind, reader)
+            check_plan(kind, view.kwargs.get("symbol"), reader)
         return True
 
 
@@ -79,14 +82,14 @@ class MayPublish(BasePermission):
         return True
 
 
-def check_plan(kind: DataType, reader: Reader) -> None:
-    """Refuse a data type that the plan leaves out.
+def check_plan(kind: DataType, symbol: str | None, reader: Reader) -> None:
+    """Refuse a data type, or a symbol's, that the plan leaves out.
 
     Raises:
         NotInPlan: it does.
     """
-    if kind not in reader.data_types:
-        raise NotInPlan(f"your plan does not include {kind.value}")
+    if (objection := reader.objection(kind, symbol)) is not None:
+        raise NotInPlan(objection)
 
 
 def known_instruments() -> Instruments:
@@ -127,9 +130,9 @@ def readable(text: str, reader: Reader) -> Topic:
     Raises:
         UnknownTopic, UnsupportedType: the text is no topic.
         UnknownSymbol: its symbol is not listed.
-        NotInPlan: the reader's plan leaves its type out.
+        NotInPlan: the reader's plan leaves its type or symbol out.
     """
     topic = topics.parse(text)
     listed(topic.symbol)
-    check_plan(topic.type, reader)
+    check_plan(topic.type, topic.symbol, reader)
     return topic

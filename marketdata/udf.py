@@ -338,7 +338,7 @@ class QuotesView(UdfView):
 
 
 def _kinds(reader: Reader) -> list[DataType]:
-    kinds: list[DataType] = [kind for kind in (DataType.QUOTE, DataType.TICKER) if kind in reader.data_types]
+    kinds: list[DataType] = [kind for kind in (DataType.QUOTE, DataType.TICKER) if reader.objection(kind) is None]
     if not kinds:
         raise NotInPlan("your plan includes neither quote nor ticker")
     return kinds

@@ -192,9 +192,9 @@ class _OfTypeView(ReaderView):
 
     def of_symbols(self, request: Request) -> HttpResponseBase:
         """Of the symbols asked for, or of all."""
-        asked = _bounded(_asked(SymbolsQuery, request).get("symbols") or [])
-        symbols = asked or [instrument.symbol for instrument in _all_listed()]
-        return _conditional(request, _snapshots([f"{self.data_type}.{symbol}" for symbol in symbols], reader_of(request)))
+        reader, asked = reader_of(request), _bounded(_asked(SymbolsQuery, request).get("symbols") or [])
+        symbols = asked or [one.symbol for one in _all_listed() if reader.objection(self.data_type, one.symbol) is None]
+        return _conditional(request, _snapshots([f"{self.data_type}.{symbol}" for symbol in symbols], reader))
 
     def of_symbol(self, request: Request, symbol: str) -> HttpResponseBase:
         """Of one symbol."""

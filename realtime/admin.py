@@ -11,14 +11,36 @@ from django.http import HttpRequest
 
 from marketdata.topics import DataType
 from realtime.keys import revoke
-from realtime.models import Account, ApiKey, Plan
+from realtime.models import ON_TRIAL, Account, ApiKey, Plan
+
+
+class SymbolsField(forms.CharField):
+    """Symbols and patterns, apart by spaces, commas or lines."""
+
+    widget = forms.Textarea(attrs={"rows": 3})
+
+    def prepare_value(self, value: Any) -> Any:
+        """A list as text."""
+        return " ".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        """Text as a list."""
+        return (super().to_python(value) or "").upper().replace(",", " ").split()
 
 
 class PlanForm(forms.ModelForm):  # type: ignore[type-arg]  # Django cannot subscript it
-    """A plan, its data types as boxes to tick."""
+    """A plan, what it chooses among as boxes to tick."""
 
     data_types = forms.MultipleChoiceField(
         choices=[(kind.value, kind.value) for kind in DataType], widget=forms.CheckboxSelectMultiple
+    )
+    symbols = SymbolsField(required=False, help_text="Only these, symbols or patterns: AAPL *-USDT *.SH. Empty: all.")
+    dry_run = forms.MultipleChoiceField(
+        choices=[(name, name.replace("_", " ")) for name in ON_TRIAL],
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+        label="On trial",
+        help_text="These limits refuse nothing; what they would have refused is counted.",
     )
 
     class Meta:

@@ -120,11 +120,20 @@ def _principal(user: User, key: ApiKey | None = None) -> Principal:
     plan, limits = _plan(user)
     if limits is None:
         raise Unauthorized(f"the plan {plan!r} is not available")
+    account = getattr(user, "account", None)
+    overrides = account.overrides if account is not None else {}
+    whole = Principal(
+        user.pk, user.get_username(), plan, limits.overridden(overrides), is_staff=user.is_staff, overrides=overrides
+    )
     if key is None:
-        return Principal(user.pk, user.get_username(), plan, limits, is_staff=user.is_staff)
-    is_staff = user.is_staff and key.is_staff
-    ends_us = int(key.expires_at.timestamp() * 1e6) if key.expires_at else None
-    return Principal(user.pk, user.get_username(), plan, limits, key.can_publish, is_staff, key.prefix, ends_us)
+        return whole
+    return msgspec.structs.replace(
+        whole,
+        can_publish=key.can_publish and key.may_publish,  # type: ignore[attr-defined]  # see `living_key`
+        is_staff=user.is_staff and key.is_staff,
+        key_prefix=key.prefix,
+        expires_at_us=int(key.expires_at.timestamp() * 1e6) if key.expires_at else None,
+    )
 
 
 def _plan(user: User) -> tuple[str, Limits | None]:
@@ -228,7 +237,7 @@ def _narrowed(whole: Principal, plan: str | None, ends_us: int | None, *, can_pu
     return msgspec.structs.replace(
         whole,
         plan_name=plan or whole.plan_name,
-        limits=limits,
+        limits=limits.overridden(whole.overrides),
         plan_claimed=plan is not None,
         expires_at_us=ends_us,
         can_publish=can_publish,

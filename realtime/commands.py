@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from marketdata.errors import MarketDataError, StoreUnavailable
 from marketdata.store import Stamped, now_us
@@ -107,9 +107,12 @@ class Commands:
             raise CodedError(Code(error.code), str(error)) from None
         if self.node.instruments.get(topic.symbol) is None:
             raise CodedError(Code.UNKNOWN_SYMBOL, f"there is no instrument {topic.symbol!r}")
-        if (code := limits_of(self.connection).check_type(topic.type)) is not None:
-            raise CodedError(code, f"your plan does not include {topic.type.value}")
+        if (objection := self._principal().objection(topic.type, topic.symbol)) is not None:
+            raise CodedError(Code.INSUFFICIENT_PLAN, objection)
         return topic
+
+    def _principal(self) -> Principal:
+        return cast(Principal, self.connection.principal)  # `run` saw to it that there is one
 
     def _within_limit(self, good: dict[str, Topic], refused: dict[str, CodedError]) -> None:
         """Move the topics that go over the plan's number to the refused ones."""
@@ -119,7 +122,7 @@ class Commands:
             if name in self._following():
                 continue
             total += 1
-            if total > limit:
+            if total > limit and self._principal().refuses("topics"):
                 del good[name]
                 text = f"your plan allows {limit} topics a connection"
                 refused[name] = CodedError(Code.TOPIC_LIMIT_EXCEEDED, text, details={"limit": limit})

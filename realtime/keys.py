@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from realtime.models import ApiKey
+from realtime.rights import PUBLISH, holds
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ def find_key(text: str) -> ApiKey | None:
 
 def living_key(prefix: str) -> ApiKey | None:
     """The key of that prefix, its user, account and plan with it, in one query; None: there is none, or it ended."""
-    key = ApiKey.objects.select_related("user__account__plan").filter(prefix=prefix).first()
+    found = ApiKey.objects.select_related("user__account__plan").annotate(may_publish=holds(PUBLISH, "user"))
+    key = found.filter(prefix=prefix).first()
     return key if key is not None and _is_alive(key) else None
 
 

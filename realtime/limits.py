@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,7 +13,6 @@ import msgspec
 from marketdata.database import answering
 from marketdata.errors import DatabaseUnavailable
 from marketdata.topics import DataType
-from realtime.codes import Code
 from realtime.models import ConnectionPolicy, Plan, all_types
 from realtime.remembered import Remembered
 
@@ -46,7 +48,7 @@ FIRST_PLANS: dict[str, dict[str, Any]] = {
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The limits of one plan.
+    """What a plan allows, with what is different for its user.
 
     Attributes:
         topics: most topics that one connection may follow.
@@ -57,6 +59,11 @@ class Limits(msgspec.Struct, frozen=True):
         priority: under overload the lowest is refused first and let go first.
         requests_per_second, request_burst: the same of the bucket that REST requests are taken from.
         takes_over: one connection more takes the place of the oldest one, instead of being refused.
+        symbols: which may be read: symbols, or patterns with * and ?; none: all.
+        delay_seconds: nothing younger is shown.
+        max_session_hours: a connection ends after that; None: never.
+        bytes_per_second: sent to one connection on average; None: any number.
+        dry_run: names (`models.ON_TRIAL`) of the limits that refuse nothing and are counted instead.
     """
 
     topics: int
@@ -69,39 +76,58 @@ class Limits(msgspec.Struct, frozen=True):
     requests_per_second: float = 20.0
     request_burst: int = 80
     takes_over: bool = False
+    symbols: tuple[str, ...] = ()
+    delay_seconds: int = 0
+    max_session_hours: float | None = None
+    bytes_per_second: int | None = None
+    dry_run: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
         """The limits that a row states."""
-        return cls(
-            plan.topics_per_connection,
-            plan.connections_per_user,
-            plan.max_rate,
-            plan.commands_per_second,
-            plan.command_burst,
-            frozenset(kind for kind in DataType if kind in plan.data_types),
-            plan.priority,
-            plan.requests_per_second,
-            plan.request_burst,
-            plan.connection_policy == ConnectionPolicy.TAKE_OVER,
-        )
+        return cls(**{limit: read(getattr(plan, name)) for name, (limit, read) in _FIELDS.items()})
 
-    def check_type(self, kind: DataType) -> Code | None:
-        """Why the plan does not allow this data type; None: it does."""
-        return None if kind in self.data_types else Code.INSUFFICIENT_PLAN
+    def overridden(self, overrides: Mapping[str, Any]) -> Self:
+        """These limits with what is different for one user: fields of a plan and their values."""
+        changes = {_FIELDS[name][0]: _FIELDS[name][1](value) for name, value in overrides.items() if name in _FIELDS}
+        return msgspec.structs.replace(self, **changes) if changes else self
 
-    def check_topics(self, total: int) -> Code | None:
-        """Why one connection may not follow `total` topics; None: it may."""
-        return None if total <= self.topics else Code.TOPIC_LIMIT_EXCEEDED
-
-    def check_connections(self, total: int) -> Code | None:
-        """Why `total` connections at once are too many; None: they are not."""
-        return None if total <= self.connections else Code.CONNECTION_LIMIT_EXCEEDED
+    def covers(self, symbol: str) -> bool:
+        """Whether a symbol is among those that may be read."""
+        return not self.symbols or _is_among(symbol, self.symbols)
 
     def rate(self, asked: float | None) -> float | None:
         """The rate that is served when `asked` is wished for: the slower of the two; None: every update."""
-        rates = [rate for rate in (asked, self.max_rate) if rate is not None]
-        return min(rates, default=None)
+        allowed = None if "max_rate" in self.dry_run else self.max_rate
+        return min((rate for rate in (asked, allowed) if rate is not None), default=None)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {  # of a plan: which limit it is, and how its value reads
+    "topics_per_connection": ("topics", _same),
+    "connections_per_user": ("connections", _same),
+    "max_rate": ("max_rate", _same),
+    "commands_per_second": ("commands_per_second", _same),
+    "command_burst": ("command_burst", _same),
+    "data_types": ("data_types", lambda names: frozenset(kind for kind in DataType if kind in names)),
+    "priority": ("priority", _same),
+    "requests_per_second": ("requests_per_second", _same),
+    "request_burst": ("request_burst", _same),
+    "connection_policy": ("takes_over", lambda policy: policy == ConnectionPolicy.TAKE_OVER),
+    "symbols": ("symbols", tuple),
+    "delay_seconds": ("delay_seconds", _same),
+    "max_session_hours": ("max_session_hours", _same),
+    "bytes_per_second": ("bytes_per_second", _same),
+    "dry_run": ("dry_run", frozenset),
+}
+
+
+@lru_cache(10_000)
+def _is_among(symbol: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(symbol, pattern) for pattern in patterns)
 
 
 class TokenBucket:

@@ -1,13 +1,21 @@
-"""Plans, the accounts that have them, and API keys at rest."""
+"""Plans, the accounts that have them with what is different for them, and API keys at rest."""
 
 from __future__ import annotations
 
+import re
+
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from marketdata.topics import DataType
+
+PATTERN = re.compile(r"[A-Z0-9*?][A-Z0-9._*?-]{0,31}")  # a symbol, or several: * is anything, ? one character
+MOST_PATTERNS = 1000
+ON_TRIAL = (
+    "topics", "connections", "max_rate", "commands", "data_types", "symbols", "requests", "bytes_per_second", "session_hours",
+)  # fmt: skip
 
 
 def all_types() -> list[str]:
@@ -26,6 +34,57 @@ def check_types(value: object) -> None:
     unknown = [kind for kind in value if kind not in all_types()]
     if unknown:
         raise ValidationError(f"There is no data type {unknown[0]!r}; there are {', '.join(all_types())}.")
+
+
+def check_symbols(value: object) -> None:
+    """Refuse anything but a list of symbols and patterns.
+
+    Raises:
+        ValidationError: naming what is wrong.
+    """
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValidationError('Give a list of symbols or patterns: ["AAPL", "*-USDT"]; an empty one means all.')
+    if len(value) > MOST_PATTERNS:
+        raise ValidationError(f"At most {MOST_PATTERNS} of them.")
+    if flawed := [item for item in value if not PATTERN.fullmatch(item)]:
+        raise ValidationError(f"{flawed[0]!r} is neither a symbol nor a pattern like '*.SH'.")
+
+
+def check_on_trial(value: object) -> None:
+    """Refuse anything but a list of names of limits.
+
+    Raises:
+        ValidationError: naming what is wrong.
+    """
+    if not isinstance(value, list):
+        raise ValidationError('Give a list of limits: ["topics"].')
+    if unknown := [name for name in value if name not in ON_TRIAL]:
+        raise ValidationError(f"There is no limit {unknown[0]!r}; there are {', '.join(ON_TRIAL)}.")
+
+
+def check_overrides(value: object) -> None:
+    """Refuse anything but fields of a plan with values that a plan would take.
+
+    Raises:
+        ValidationError: naming the field and what is wrong with it.
+    """
+    if not isinstance(value, dict):
+        raise ValidationError('Give an object of plan fields: {"topics_per_connection": 100}.')
+    fields = {field.name: field for field in overridable()}
+    for name, given in value.items():
+        if name not in fields:
+            raise ValidationError(f"A plan has no field {name!r} that could be overridden; there are {', '.join(fields)}.")
+        try:
+            taken = fields[name].clean(given, None)
+        except ValidationError as error:
+            raise ValidationError(f"{name}: {' '.join(error.messages)}") from None
+        if taken != given or isinstance(given, bool):
+            raise ValidationError(f"{name}: {given!r} is not of its type.")
+
+
+def overridable() -> list[models.Field]:  # type: ignore[type-arg]  # of any type
+    """The fields of a plan that an account may have different."""
+    return [field for field in Plan._meta.concrete_fields if field.name not in ("id", "name", "enabled")]
 
 
 class ConnectionPolicy(models.TextChoices):
@@ -66,6 +125,33 @@ class Plan(models.Model):
         default=ConnectionPolicy.REJECT,
         help_text="Where there would be more connections than allowed.",
     )
+    symbols = models.JSONField(
+        default=list, blank=True, validators=[check_symbols], help_text='Only these, as ["AAPL", "*-USDT"]; empty: all.'
+    )
+    delay_seconds = models.PositiveIntegerField(
+        default=0,
+        validators=[MaxValueValidator(86_400)],
+        help_text="Nothing younger than that is shown, on any path; 0: real time.",
+    )
+    max_session_hours = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.001), MaxValueValidator(10_000)],
+        help_text="A connection ends after so long, and may come again; empty: never.",
+    )
+    bytes_per_second = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1024)],
+        help_text="Sent to one connection on average; beyond it values are conflated and trades may be lost, as of a slow one. "
+        "Empty: any.",
+    )
+    dry_run = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[check_on_trial],
+        help_text='These limits refuse nothing; what they would have refused is counted: ["topics"].',
+    )
 
     class Meta:
         ordering = ["name"]
@@ -75,13 +161,28 @@ class Plan(models.Model):
 
 
 class Account(models.Model):
-    """Which plan a user has."""
+    """Which plan a user has, and what is different for that user."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="account")
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="accounts")
+    overrides = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[check_overrides],
+        help_text='Fields of the plan that are different for this user, as {"topics_per_connection": 100, "max_rate": null}.',
+    )
 
     def __str__(self) -> str:
         return f"{self.user} on {self.plan}"
+
+    def clean(self) -> None:
+        """Refuse what no validator sees: to Django an empty list is no value.
+
+        Raises:
+            ValidationError: the overrides are none.
+        """
+        if not isinstance(self.overrides, dict):
+            check_overrides(self.overrides)
 
 
 class ApiKey(models.Model):

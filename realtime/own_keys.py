@@ -29,11 +29,11 @@ from realtime.codes import Code, CodedError
 from realtime.keys import create_key, revoke
 from realtime.models import ApiKey
 from realtime.principal import Principal
+from realtime.rights import PUBLISH
 from realtime.serializers import Key, Keys, MadeKey, NewKey
 
 MOST_KEYS = 20  # of one user, that have not ended
 MOST_SHOWN = 200  # those that were revoked lately among them
-PUBLISH = "realtime.publish"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

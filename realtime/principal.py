@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from marketdata.store import now_us
 from marketdata.topics import DataType
 from realtime.codes import Code, CodedError
 from realtime.limits import Limits
+from realtime.trials import trials
 
 RETRY_MS = 2000  # when to try again while nobody can be identified
 
@@ -44,6 +47,7 @@ class Principal(msgspec.Struct, frozen=True):
         key_prefix: of the API key that was shown; None without one.
         expires_at_us: when the credential ends, microseconds since the epoch; None: not by the clock.
         plan_claimed: a signed token named the plan, not the account.
+        overrides: fields of any plan that are different for this user; `limits` has them already.
     """
 
     user_id: int | None
@@ -55,6 +59,7 @@ class Principal(msgspec.Struct, frozen=True):
     key_prefix: str | None = None
     expires_at_us: int | None = None
     plan_claimed: bool = False
+    overrides: dict[str, Any] = {}
 
     @property
     def expired(self) -> bool:
@@ -62,6 +67,21 @@ class Principal(msgspec.Struct, frozen=True):
         return self.expires_at_us is not None and self.expires_at_us <= now_us()
 
     @property
-    def data_types(self) -> frozenset[DataType]:
-        """What may be read."""
-        return self.limits.data_types
+    def delay_us(self) -> int:
+        """How old everything must be that is shown, microseconds."""
+        return self.limits.delay_seconds * 1_000_000
+
+    def refuses(self, limit: str) -> bool:
+        """Whether a limit that was hit refuses: one on trial is counted instead."""
+        if limit not in self.limits.dry_run:
+            return True
+        trials.note(self.plan_name, limit)
+        return False
+
+    def objection(self, kind: DataType, symbol: str | None = None) -> str | None:
+        """Why a data type, or a symbol's, may not be read; None: it may."""
+        if kind not in self.limits.data_types and self.refuses("data_types"):
+            return f"your plan does not include {kind.value}"
+        if symbol is not None and not self.limits.covers(symbol) and self.refuses("symbols"):
+            return f"your plan does not include {symbol}"
+        return None

@@ -112,7 +112,7 @@ class PlanThrottle(BaseThrottle):
             holder, rate, burst = holder_of(principal, address), limits.requests_per_second, limits.request_burst
         taken = requests.take(holder, rate, burst, time.monotonic())
         view.headers |= _told(burst, taken)
-        if taken.wait_s:
+        if taken.wait_s and (principal is None or principal.refuses("requests")):
             raise _too_many(rate, burst, taken.wait_s)
         return True
 

@@ -30,7 +30,8 @@ ME = {
     "limits": {
         "topics": 2000, "connections": 10, "max_rate": None, "commands_per_second": 50, "command_burst": 200,
         "data_types": ["quote", "ticker", "trade", "kline", "depth"], "priority": 20,
-        "requests_per_second": 100, "request_burst": 400,
+        "requests_per_second": 100, "request_burst": 400, "takes_over": False, "symbols": [], "delay_seconds": 0,
+        "max_session_hours": None, "bytes_per_second": None, "dry_run": [],
     },
 }  # fmt: skip
 LIMITS = {"plan": ME["plan"], "limits": {**cast(dict[str, Any], ME["limits"]), "max_message_bytes": MAX_MESSAGE_BYTES}}

@@ -195,7 +195,8 @@ def plan_fields(**changes: Any) -> dict[str, Any]:
     return {
         "name": "free", "enabled": "on", "topics_per_connection": 60, "connections_per_user": 2, "max_rate": "",
         "commands_per_second": 10, "command_burst": 40, "data_types": ["quote", "trade"], "priority": 5,
-        "requests_per_second": 30, "request_burst": 90, "connection_policy": "reject",
+        "requests_per_second": 30, "request_burst": 90, "connection_policy": "reject", "delay_seconds": 0,
+        "symbols": "aapl, *-USDT", "dry_run": ["topics"],
     } | changes  # fmt: skip
 
 
@@ -204,12 +205,14 @@ def test_a_plan_is_edited(operator: Client) -> None:
     assert operator.post(f"/admin/realtime/plan/{free.pk}/change/", plan_fields()).status_code == 302
     free.refresh_from_db()
     assert (free.topics_per_connection, free.max_rate, free.data_types) == (60, None, ["quote", "trade"])
+    assert (free.symbols, free.dry_run) == (["AAPL", "*-USDT"], ["topics"])
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("data_types", []), ("data_types", ["rumour"]), ("command_burst", 0), ("max_rate", 0), ("requests_per_second", 0)],
-)
+    [("data_types", []), ("data_types", ["rumour"]), ("command_burst", 0), ("max_rate", 0), ("requests_per_second", 0),
+     ("symbols", "/"), ("dry_run", ["rumour"]), ("delay_seconds", -1), ("connections_per_user", 0)],
+)  # fmt: skip
 def test_a_plan_that_makes_no_sense_is_refused(operator: Client, field: str, value: Any) -> None:
     free = Plan.objects.get(name="free")
     assert field in complaints(operator.post(f"/admin/realtime/plan/{free.pk}/change/", plan_fields(**{field: value})))

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 
 from marketdata.topics import DataType
 from realtime.limits import Limits, forget_plans, load_first_plans, named
-from realtime.models import Plan
+from realtime.models import Account, Plan
 
 pytestmark = pytest.mark.django_db
 
@@ -57,3 +57,42 @@ def test_data_types_must_be_known_ones(types: object) -> None:
     with pytest.raises(ValidationError) as refused:
         plan.full_clean()
     assert list(refused.value.message_dict) == ["data_types"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("symbols", ["aapl"]), ("symbols", "AAPL"), ("symbols", [""]), ("delay_seconds", -1), ("delay_seconds", 90_000),
+        ("max_session_hours", 0), ("bytes_per_second", 10), ("dry_run", ["rumours"]), ("connections_per_user", 0),
+        ("topics_per_connection", 0), ("max_rate", -1),
+    ],
+)  # fmt: skip
+def test_a_value_that_makes_no_sense_is_refused_by_its_field(field: str, value: object) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Plan(name="x", **{field: value}).full_clean()
+    assert list(refused.value.message_dict) == [field]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [], {"name": "x"}, {"enabled": False}, {"rumours": 1}, {"topics_per_connection": 0}, {"topics_per_connection": "7"},
+        {"topics_per_connection": True}, {"topics_per_connection": None}, {"symbols": "AAPL"}, {"connection_policy": "fight"},
+    ],
+)  # fmt: skip
+def test_overrides_are_fields_of_a_plan_with_values_that_it_would_take(overrides: object, django_user_model) -> None:
+    account = Account(user=django_user_model.objects.create(username="ada"), plan=Plan.objects.first(), overrides=overrides)
+    with pytest.raises(ValidationError):
+        account.full_clean()
+
+
+def test_overrides_that_make_sense_are_taken(django_user_model) -> None:
+    fields = {
+        "topics_per_connection": 7,
+        "max_rate": None,
+        "commands_per_second": 2,
+        "symbols": ["AAPL"],
+        "bytes_per_second": None,
+    }
+    account = Account(user=django_user_model.objects.create(username="ada"), plan=Plan.objects.first(), overrides=fields)
+    account.full_clean()

@@ -33,6 +33,7 @@ from realtime.auth import (
 from realtime.keys import create_key, revoke
 from realtime.limits import forget_plans
 from realtime.models import Account, ApiKey, Plan
+from realtime.rights import PUBLISH, grant
 from realtime.tickets import LIFE_S, Ticket, Tickets
 
 ADAS = Ticket(7, "k3f9xa7q", None, True, False, None)
@@ -127,6 +128,7 @@ def ada(db: None) -> User:
 
 @pytest.mark.parametrize(("can_publish", "is_staff"), [(True, False), (False, True), (False, False)])
 def test_a_ticket_is_worth_what_its_key_is(ada: User, can_publish: bool, is_staff: bool) -> None:
+    grant(ada, PUBLISH)
     principal = shown_key(ada, can_publish=can_publish, is_staff=is_staff)
     assert show(issue_ticket(principal)) == principal
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from marketdata.topics import DataType
-from realtime.codes import Code
 from realtime.limits import Limits, TokenBucket
+from realtime.principal import Principal
+from realtime.trials import trials
 
 LIMITS = Limits(
     topics=10,
@@ -16,6 +18,7 @@ LIMITS = Limits(
     command_burst=20,
     data_types=frozenset({DataType.QUOTE}),
 )
+PRINCIPAL = Principal(1, "ada", "mine", LIMITS)
 
 
 def test_a_full_bucket_lets_its_burst_pass_at_once() -> None:
@@ -54,19 +57,38 @@ def test_a_clock_that_goes_back_gives_nothing_away() -> None:
     assert bucket.take(5.0) == pytest.approx(1.0)
 
 
-def test_a_type_outside_the_plan_is_insufficient_plan() -> None:
-    assert LIMITS.check_type(DataType.DEPTH) is Code.INSUFFICIENT_PLAN
-    assert LIMITS.check_type(DataType.QUOTE) is None
+def test_a_type_outside_the_plan_is_objected_to() -> None:
+    assert PRINCIPAL.objection(DataType.DEPTH) == "your plan does not include depth"
+    assert PRINCIPAL.objection(DataType.QUOTE) is None
 
 
-def test_one_topic_more_than_the_plan_allows_is_too_many() -> None:
-    assert LIMITS.check_topics(10) is None
-    assert LIMITS.check_topics(11) is Code.TOPIC_LIMIT_EXCEEDED
+@pytest.mark.parametrize(("symbol", "covered"), [("AAPL", True), ("BTC-USDT", True), ("BTC-EUR", False), ("AAPL.X", False)])
+def test_symbols_are_named_or_fit_a_pattern(symbol: str, covered: bool) -> None:
+    limits = replace(LIMITS, symbols=("AAPL", "*-USDT"))
+    assert limits.covers(symbol) is covered
+    assert (replace(PRINCIPAL, limits=limits).objection(DataType.QUOTE, symbol) is None) is covered
 
 
-def test_one_connection_more_than_the_plan_allows_is_too_many() -> None:
-    assert LIMITS.check_connections(2) is None
-    assert LIMITS.check_connections(3) is Code.CONNECTION_LIMIT_EXCEEDED
+def test_a_plan_that_names_no_symbols_covers_all() -> None:
+    assert LIMITS.covers("ANYTHING")
+
+
+def test_a_limit_on_trial_refuses_nothing_and_is_counted() -> None:
+    trials.forget()
+    tried = replace(PRINCIPAL, limits=replace(LIMITS, dry_run=frozenset({"data_types"})))
+    assert tried.objection(DataType.DEPTH) is None
+    assert trials.counts() == {"mine.data_types": 1}
+
+
+def test_a_rate_on_trial_slows_nobody() -> None:
+    assert replace(LIMITS, dry_run=frozenset({"max_rate"})).rate(None) is None
+
+
+def test_what_is_different_for_a_user_replaces_what_the_plan_says() -> None:
+    changed = LIMITS.overridden(
+        {"topics_per_connection": 3, "max_rate": None, "symbols": ["A*"], "connection_policy": "take_over"}
+    )
+    assert changed == replace(LIMITS, topics=3, max_rate=None, symbols=("A*",), takes_over=True)
 
 
 @pytest.mark.parametrize(("asked", "served"), [(None, 5.0), (1.0, 1.0), (50.0, 5.0)])

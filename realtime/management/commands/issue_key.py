@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from realtime.keys import create_key
 from realtime.models import Account, Plan
+from realtime.rights import PUBLISH, grant
 
 
 class Command(BaseCommand):
@@ -25,7 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("username")
         parser.add_argument("--create", action="store_true", help="make the user if there is none (without a password)")
         parser.add_argument("--plan", metavar="NAME", help="put the user onto this plan")
-        parser.add_argument("--publish", action="store_true", help="the key may publish ticks")
+        parser.add_argument("--publish", action="store_true", help="the key may publish ticks; gives its user the permission")
         parser.add_argument("--staff", action="store_true", help="the key may use the staff endpoints; makes its user staff")
         parser.add_argument("--name", default="", help="what the key is for")
         parser.add_argument("--days", type=_days, metavar="N", help="the key ends after N days")
@@ -44,6 +45,9 @@ class Command(BaseCommand):
             user.is_staff = True
             user.save(update_fields=["is_staff"])
             self._say(f"{user} is staff now.")
+        if options["publish"] and not user.has_perm(PUBLISH):
+            grant(user, PUBLISH)
+            self._say(f"{user} may publish now.")
         ends = options["days"] and timezone.now() + timedelta(days=options["days"])
         row, key = create_key(
             user, options["name"], can_publish=options["publish"], is_staff=options["staff"], expires_at=ends or None

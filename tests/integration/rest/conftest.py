@@ -19,6 +19,7 @@ from realtime.auth import forget_principals
 from realtime.guesses import guesses, key_index
 from realtime.keys import create_key
 from realtime.limits import forget_plans
+from realtime.rights import PUBLISH, grant
 from realtime.throttles import requests
 
 Publish = Callable[..., list[int]]
@@ -114,6 +115,8 @@ def key_client(listed: None, store: Store) -> Callable[..., Client]:
 
     def make(**permissions: bool) -> Client:
         user = User.objects.create_user(f"user{next(_ids)}")
+        if permissions.get("can_publish"):
+            grant(user, PUBLISH)
         _, key = create_key(user, **permissions)
         return Client(headers={"Authorization": f"Bearer {key}"})
 
