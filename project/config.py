@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
+import ipaddress
 import os
 import re
 import secrets
@@ -35,6 +36,16 @@ def _spans(texts: list[str]) -> str | None:
         read_spans(texts, 0.0)
     except ValueError as error:
         return str(error)
+    return None
+
+
+def networks(texts: list[str]) -> str | None:
+    """Check: addresses or networks."""
+    for text in texts:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            return f"{error}"
     return None
 
 
@@ -209,6 +220,21 @@ class Serving:
         unit="s",
         low=1,
         high=3600,
+    )
+    address_connections: int = knob(
+        "TICKWIRE_ADDRESS_CONNECTIONS", 50, "connections of one address at once, on all nodes; 0: any", unit="sockets", low=0
+    )
+    address_handshakes: int = knob(
+        "TICKWIRE_ADDRESS_HANDSHAKES", 300, "connections that one address may begin in five minutes; 0: any", low=0
+    )
+    uncounted_addresses: list[str] = knob(
+        "TICKWIRE_UNCOUNTED_ADDRESSES",
+        ["127.0.0.0/8", "::1/128"],
+        "networks whose addresses these two do not count, as those of proxies that hide their visitors",
+        check=networks,
+    )
+    address_dry_run: bool = knob(
+        "TICKWIRE_ADDRESS_DRY_RUN", False, "these two refuse nobody; what they would have refused is counted"
     )
     max_connections: int = knob("TICKWIRE_MAX_CONNECTIONS", 20_000, "sockets per process", unit="sockets", low=1)
     overload_lag_ms: float = knob(

@@ -6,6 +6,9 @@ Rules of this file:
 3. While Redis is away each process counts its own connections, and nobody is refused for it; when it is back, all are registered.
 4. Only a connection that was let in is renewed. One that a newer took the place of learns it at once over the bus, or at the
    latest from its renewal.
+5. A limit that was lowered ends the newest of those that are too many, or with `take_over` the oldest, wherever they are.
+6. An address may have so many connections, and so many handshakes in five minutes, whoever they belong to. Addresses of
+   `TICKWIRE_UNCOUNTED_ADDRESSES` are not counted: this machine's own, behind which a proxy may hide everybody.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ from marketdata.redis_errors import areachable
 from realtime import protocol
 from realtime.codes import Close
 from realtime.connection import Connection, holder_of
+from realtime.guesses import network
+from realtime.places import ENDED, NO_RULES, AddressRules, Lease, Policy, Refusal, policy_of
+from realtime.trials import trials
 
 if TYPE_CHECKING:
     from realtime.hub import Hub
@@ -42,36 +48,15 @@ GATHER_S = 0.003  # after a call, for more to come that share the next: calls ar
 LONGEST_S = 5.0  # between two tries
 RENEWALS = 2.7  # within the time of a lease: one that fails is made up for by the next
 AT_ONCE = 200  # connections in one call
-TAKEN_OVER = "a newer connection of yours took the place of this one"
-
-
-class Lease(NamedTuple):
-    """One connection among those of its holder.
-
-    Attributes:
-        key: the holder's, in Redis.
-        member: when the connection was opened, its node, and a number: unlike any other.
-        limit: most connections of the holder.
-        takes_over: whether the newest takes the place of the oldest where there would be more.
-    """
-
-    connection: Connection
-    key: str
-    member: str
-    limit: int
-    takes_over: bool
-
-    def ask(self, what: str) -> str:
-        """What the script is asked: `+` admit, `=` renew, `-` release."""
-        return f"{what} {self.limit} {'t' if self.takes_over else 'r'} {self.member}"
+REFUSED, ADMITTED, OVER = 0, 1, 2  # what the script says; less than nothing: refused for so many ms
 
 
 class Due(NamedTuple):
-    """Something that the script is asked for soon; `answer`: where somebody waits to be let in."""
+    """Something that the script is asked for soon; `answer`: where somebody waits for what it says."""
 
     what: str
     lease: Lease
-    answer: asyncio.Future[bool] | None = None
+    answer: asyncio.Future[int] | None = None
 
 
 class Admissions:
@@ -80,6 +65,7 @@ class Admissions:
     Args:
         hub: whose connections; its store keeps the leases, its bus brings word of take-overs.
         lease_s: for how long a lease lasts that nobody renews.
+        rules: what one address may have.
 
     Attributes:
         leases: of the connections that were let in, by member, the oldest first.
@@ -88,9 +74,10 @@ class Admissions:
         task: what renews the leases.
     """
 
-    def __init__(self, hub: Hub, lease_s: float) -> None:
+    def __init__(self, hub: Hub, lease_s: float, rules: AddressRules = NO_RULES) -> None:
         self.hub = hub
         self.lease_s = lease_s
+        self.rules = rules
         self.leases: dict[str, Lease] = {}
         self.held: Counter[str] = Counter()
         self.alone = False
@@ -108,6 +95,41 @@ class Admissions:
 
     # Letting in and out
 
+    async def enter(self, connection: Connection, principal: Principal | None) -> Refusal | None:
+        """Let a new connection in, as one of its address's and, if that is known already, of its owner's.
+
+        Returns:
+            Why not; None: it is in.
+        """
+        if not self.rules.counts(connection.address):
+            admitted, refusal = principal is None or await self.admit(connection, principal), None
+        else:
+            taking = self._take_place(connection)
+            admitting = self.admit(connection, principal) if principal is not None else asyncio.sleep(0, True)
+            refusal, admitted = await asyncio.gather(taking, admitting)  # one call of the script
+        if refusal is None and not admitted:
+            refusal = Refusal(Close.CONNECTION_LIMIT, "too many connections at once")
+        if refusal is not None:
+            self.release(connection)
+        return refusal
+
+    async def _take_place(self, connection: Connection) -> Refusal | None:
+        """Count a connection and its handshake among those of its address."""
+        rules = self.rules
+        key = self._key(("address", network(connection.address)))
+        policy = Policy.TRIAL if rules.on_trial else Policy.REJECT
+        lease = Lease(connection, key, self._member(connection), rules.connections, policy, rules.handshakes)
+        answer = await self._ask(lease)
+        if answer > 0:
+            connection.place = lease.member
+            if answer == OVER:
+                trials.note("address", "connections")
+            return None
+        self.hub.counts["refused_addresses"] += 1
+        if answer < 0:
+            return Refusal(Close.RATE_LIMITED, "too many connections were begun from your address", -answer)
+        return Refusal(Close.CONNECTION_LIMIT, "too many connections from your address")
+
     async def admit(self, connection: Connection, principal: Principal) -> bool:
         """Let a connection in as one of the principal's; what it held for somebody else before, it gives up.
 
@@ -119,16 +141,28 @@ class Admissions:
         if before is not None and before.key == lease.key:
             self.leases[before.member] = lease._replace(member=before.member)
             return True
-        if not await self._ask(lease):
+        if not (answer := await self._ask(lease)):
             self.hub.counts["refused_connections"] += 1
             return False
-        self.release(connection)
+        if answer == OVER:
+            principal.refuses("connections")  # it is on trial: this counts it
+        self._release(connection.lease)
         connection.lease = lease.member
         return True
 
     def release(self, connection: Connection) -> None:
         """A connection is gone. Doing so twice is no error."""
         self._release(connection.lease)
+        self._release(connection.place)
+
+    def relimit(self, connection: Connection, principal: Principal) -> None:
+        """A principal may have another number of connections from now on: those that are too many end."""
+        before = self.leases.get(connection.lease)
+        if before is None:
+            return
+        lease = self._lease(connection, principal)._replace(member=before.member)
+        self.leases[before.member] = lease
+        self._soon(Due("!", lease))
 
     def _release(self, member: str) -> None:
         lease = self._forget(member)
@@ -137,17 +171,19 @@ class Admissions:
 
     def _lease(self, connection: Connection, principal: Principal) -> Lease:
         key, limits = self._key(holder_of(principal, connection.address)), principal.limits
-        member = f"{connection.opened_us:016}:{self._node}:{next(self._numbers)}"
-        return Lease(connection, key, member, limits.connections, limits.takes_over)
+        return Lease(connection, key, self._member(connection), limits.connections, policy_of(limits))
+
+    def _member(self, connection: Connection) -> str:
+        return f"{connection.opened_us:016}:{self._node}:{next(self._numbers)}"
 
     def _key(self, holder: tuple[str, int | str]) -> str:
         digest = hashlib.blake2b(repr(holder).encode(), digest_size=12).hexdigest()
         return f"{self.hub.layout.prefix}:held:{digest}"
 
-    async def _ask(self, lease: Lease) -> bool:
+    async def _ask(self, lease: Lease) -> int:
         if self.alone:
             return self._decide(lease)
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._soon(Due("+", lease, answer))
         try:
             return await answer
@@ -155,15 +191,27 @@ class Admissions:
             self._release(lease.member)
             raise
 
-    def _decide(self, lease: Lease) -> bool:
+    def _decide(self, lease: Lease) -> int:
         """Let a connection in by what this process knows."""
-        if self.held[lease.key] >= lease.limit:
-            if not lease.takes_over:
-                return False
-            self._take_over(next(each.member for each in self.leases.values() if each.key == lease.key))
+        over = self.held[lease.key] >= lease.limit
+        if over and lease.policy is Policy.REJECT:
+            return REFUSED
+        if over and lease.policy is Policy.TAKE_OVER:
+            self._end(self._members(lease.key)[0], Policy.TAKE_OVER)
         self.hub.counts["admitted_alone"] += 1
         self._remember(lease)
-        return True
+        return OVER if over and lease.policy is Policy.TRIAL else ADMITTED
+
+    def _trim(self, lease: Lease) -> None:
+        """End what is too many of a holder by what this process knows."""
+        members = self._members(lease.key)
+        over = max(0, len(members) - lease.limit) if lease.policy in ENDED else 0
+        for member in members[:over] if lease.policy is Policy.TAKE_OVER else members[len(members) - over :]:
+            self._end(member, lease.policy)
+
+    def _members(self, key: str) -> list[str]:
+        """What a holder has here, the oldest first."""
+        return sorted(each.member for each in self.leases.values() if each.key == key)
 
     def _remember(self, lease: Lease) -> None:
         self.leases[lease.member] = lease
@@ -177,12 +225,13 @@ class Admissions:
                 del self.held[lease.key]
         return lease
 
-    def _take_over(self, member: str) -> None:
-        """A newer connection, here or elsewhere, has the place of this one."""
+    def _end(self, member: str, why: Policy) -> None:
+        """A newer connection, here or elsewhere, has the place of this one, or there is none for it any more."""
         lease = self._forget(member)
         if lease is not None:
-            self.hub.counts["taken_over"] += 1
-            lease.connection.close(Close.TAKEN_OVER, protocol.notice("limits", TAKEN_OVER, code=Close.TAKEN_OVER))
+            close, count, text = ENDED[why]
+            self.hub.counts[count] += 1
+            lease.connection.close(close, protocol.notice("limits", text, code=close))
 
     # Calling the script
 
@@ -211,16 +260,19 @@ class Admissions:
             answers = None
         for at, due in enumerate(batch):
             if due.answer is not None:
-                self._answer(due.lease, due.answer, None if answers is None else bool(answers[at]))
+                self._answer(due.lease, due.answer, None if answers is None else answers[at])
+            elif answers is None and due.what == "!":
+                self._trim(due.lease)
 
-    def _answer(self, lease: Lease, answer: asyncio.Future[bool], admitted: bool | None) -> None:
+    def _answer(self, lease: Lease, answer: asyncio.Future[int], said: int | None) -> None:
+        admitted = said is not None and said > 0
         if answer.done():  # the handshake was given up
             if admitted:
                 self._due.append(Due("-", lease))
             return
         if admitted:
             self._remember(lease)
-        answer.set_result(self._decide(lease) if admitted is None else admitted)
+        answer.set_result(self._decide(lease) if said is None else said)
 
     async def _call(self, asked: Sequence[tuple[str, Lease]]) -> list[int]:
         keys, texts = [lease.key for _, lease in asked], [lease.ask(what) for what, lease in asked]
@@ -267,10 +319,12 @@ class Admissions:
     async def _renew(self, leases: Sequence[Lease]) -> None:
         for lease, kept in zip(leases, await self._call([("=", lease) for lease in leases]), strict=True):
             if not kept:
-                self._take_over(lease.member)
+                self._end(lease.member, Policy.TAKE_OVER)
 
     def _hear(self, payload: bytes) -> None:
-        self._take_over(payload.decode(errors="replace"))
+        why, member = payload[:1].decode(errors="replace"), payload[1:].decode(errors="replace")
+        if why in ENDED:
+            self._end(member, Policy(why))
 
     async def stop(self) -> None:
         """Release what is held, so that it is free at once; while Redis is away it is so when its lease ends."""

@@ -14,8 +14,13 @@ class RealtimeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """See to the first plans after every migration; a data migration would lose them to the flush between tests."""
+        """Tell of changes, and see to the first plans after every migration; a data migration would lose them to the flush
+        between tests.
+        """
         post_migrate.connect(_load_first_plans, sender=self)
+        from realtime import changes
+
+        changes.connect()
 
 
 def _load_first_plans(**given: Any) -> None:

@@ -6,14 +6,15 @@ Rules of this file:
    as good as none: browsers send cookies unasked.
 3. A refusal never says what was wrong with a credential, except that a signed token is too old.
 4. On a socket cookies count only from this server's own pages: no other protection stops a foreign page there.
-5. What a credential is worth is asked of the database, once in two seconds; a ticket or signed token can only take away from
-   that, or name another plan.
+5. What a credential is worth is asked of the database once, and again when this process is told of a change or, where it is
+   told nothing, in two seconds; a ticket or signed token can only take away from that, or name another plan.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import SimpleNamespace
@@ -23,7 +24,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from channels.db import database_sync_to_async
 from django.conf import settings
-from django.contrib.auth import get_user
+from django.contrib.auth import HASH_SESSION_KEY, get_user
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.base import SessionBase
@@ -32,28 +33,32 @@ from django.http import HttpRequest, HttpResponse, parse_cookie
 from django.utils.functional import SimpleLazyObject
 from django.utils.http import is_same_domain
 from rest_framework.authentication import SessionAuthentication
-from rest_framework.exceptions import NotAuthenticated
+from rest_framework.exceptions import NotAuthenticated, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from marketdata.database import answering
 from marketdata.errors import DatabaseUnavailable, StoreUnavailable
 from marketdata.store import now_us
+from realtime.bans import bans
 from realtime.guesses import refuse_at_once, watching
 from realtime.keys import digest, find_key, living_key
 from realtime.limits import ANONYMOUS, CACHED_S, Limits, last_known, named
 from realtime.models import ApiKey
-from realtime.principal import CannotTell, Principal, TokenExpired, Unauthorized
+from realtime.principal import CannotTell, Login, Principal, TokenExpired, Unauthorized
 from realtime.remembered import Remembered
 from realtime.tickets import Ticket, is_ticket, tickets
 
 STAFF_PLAN = "pro"
 PAGE_COOKIE = "tickwire_page"
 PAGE_PASS_S = 24 * 3600
+BANNED = "an operator shut you out"
 REALM = 'Bearer realm="tickwire"'
 
-_verified: Remembered[Principal] = Remembered(CACHED_S, 10_000)
-_worth: Remembered[Principal] = Remembered(CACHED_S, 10_000)
+TOLD_S = 60.0  # for how long a process that is told of changes believes what a key is worth
+
+_verified: Remembered[Principal] = Remembered(CACHED_S, 10_000, TOLD_S)
+_worth: Remembered[Principal] = Remembered(CACHED_S, 10_000, TOLD_S)
 _threads = ThreadPoolExecutor(4, "identify")  # its own, so that no other query of this process waits behind a reconnect storm
 
 
@@ -79,6 +84,8 @@ def resolve(shown: Credentials) -> Principal | None:
     """Find out whose credentials these are; see `identify` for returns and errors."""
     try:
         with watching(shown.address, shown.token or shown.authorization):
+            with suppress(DatabaseUnavailable):  # those that are known stay in force
+                bans.refresh_if_older(CACHED_S)
             return _resolve(shown)
     except DatabaseUnavailable as error:
         raise CannotTell from error
@@ -91,7 +98,7 @@ def _resolve(shown: Credentials) -> Principal | None:
         return _remembered(shown) or _of_token(token)
     user = _user_of(shown.session) if shown.session else None
     if isinstance(user, User):
-        return _principal(user)
+        return msgspec.structs.replace(principal_of(user), login=_login(cast(SessionBase, shown.session)))
     if shown.page_pass and _is_page_pass(shown.page_pass):
         plan = settings.TICKWIRE.serving.dashboard_plan
         return _visitor(plan, named(plan))
@@ -112,11 +119,25 @@ def _user_of(session: SessionBase) -> Any:
         return get_user(cast(HttpRequest, SimpleNamespace(session=session)))
 
 
+def _login(session: SessionBase) -> Login:
+    key = session.session_key or ""
+    return Login(key, digest(key), session.get(HASH_SESSION_KEY, ""))
+
+
 def _visitor(plan: str, limits: Limits | None) -> Principal | None:
     return None if limits is None else Principal(None, None, plan, limits)
 
 
-def _principal(user: User, key: ApiKey | None = None) -> Principal:
+def principal_of(user: User, key: ApiKey | None = None) -> Principal:
+    """Who a user is, or a key of theirs.
+
+    Args:
+        user: with account and plan, or they cost further queries.
+        key: from `keys.with_rights`.
+
+    Raises:
+        Unauthorized: the plan is not available.
+    """
     plan, limits = _plan(user)
     if limits is None:
         raise Unauthorized(f"the plan {plan!r} is not available")
@@ -157,7 +178,7 @@ def _of_key(text: str) -> Principal:
         key = find_key(text)
     if key is None:
         raise Unauthorized
-    return _principal(key.user, key)
+    return principal_of(key.user, key)
 
 
 def _of_signed(token: str) -> Principal:
@@ -190,7 +211,8 @@ def _of_ticket(text: str) -> Principal:
     else:
         whole = _worth_of(f"id {ticket.user_id}", lambda: _active_user(pk=ticket.user_id))
     is_staff = ticket.is_staff and whole.is_staff
-    return _narrowed(whole, ticket.plan, ticket.expires_at_us, can_publish=whole.can_publish, is_staff=is_staff)
+    found = _narrowed(whole, ticket.plan, ticket.expires_at_us, can_publish=whole.can_publish, is_staff=is_staff)
+    return msgspec.structs.replace(found, login=Login("", *ticket.login) if ticket.login is not None else None)
 
 
 def issue_ticket(principal: Principal) -> str:
@@ -203,8 +225,9 @@ def issue_ticket(principal: Principal) -> str:
     if principal.user_id is None:
         raise NotAuthenticated
     plan = principal.plan_name if principal.plan_claimed else None
+    login = (principal.login.digest, principal.login.auth_hash) if principal.login is not None else None
     ticket = Ticket(
-        principal.user_id, principal.key_prefix, plan, principal.can_publish, principal.is_staff, principal.expires_at_us
+        principal.user_id, principal.key_prefix, plan, principal.can_publish, principal.is_staff, principal.expires_at_us, login
     )
     try:
         return tickets().issue(ticket)
@@ -220,7 +243,7 @@ def _worth_of(name: str, find: Callable[[], User | ApiKey | None]) -> Principal:
         found = find()
     if found is None:
         raise Unauthorized
-    principal = _principal(found.user, found) if isinstance(found, ApiKey) else _principal(found)
+    principal = principal_of(found.user, found) if isinstance(found, ApiKey) else principal_of(found)
     _worth.set(name, principal)
     return principal
 
@@ -250,6 +273,12 @@ def _remembered(shown: Credentials) -> Principal | None:
     token = _token(shown)
     known = _verified.get(digest(token)) if token is not None else None
     return None if known is not None and known.expired else known
+
+
+def hears_of_changes(hears: bool) -> None:
+    """Say whether this process is told of every change from now on. What was told before, it may have missed."""
+    forget_principals()
+    _verified.told = _worth.told = hears
 
 
 def forget_principals() -> None:
@@ -371,6 +400,8 @@ class RestAuthentication(SessionAuthentication):
         principal = resolve(shown)
         if principal is None:
             return None
+        if bans.covers(address, principal.user_id):
+            raise PermissionDenied(BANNED)
         if principal.user_id is not None and shown.authorization is None:
             self.enforce_csrf(request)
         return _user(principal), principal

@@ -127,6 +127,18 @@ class Commands:
                 text = f"your plan allows {limit} topics a connection"
                 refused[name] = CodedError(Code.TOPIC_LIMIT_EXCEEDED, text, details={"limit": limit})
 
+    def _rates(self, asked: Mapping[str, float | None]) -> dict[str, float | None]:
+        """How fast topics are served of which so much is asked; what is asked is remembered for when the plan changes."""
+        limits = limits_of(self.connection)
+        self.connection.asked |= {self.hub.entries[name].name: rate for name, rate in asked.items()}
+        if limits.max_rate is not None and any(rate is None or rate > limits.max_rate for rate in asked.values()):
+            self._principal().refuses("max_rate")  # counts it where it is on trial
+        return {name: limits.rate(rate) for name, rate in asked.items()}
+
+    def _save_rates(self, followed: Iterable[tuple[Pace, bool]]) -> None:
+        asked = self.connection.asked
+        self.node.sessions.pace(self.connection, {pace.entry.name: asked[pace.entry.name] for pace, _ in followed})
+
     # Commands
 
     async def _subscribe(self, command: protocol.Subscribe) -> None:
@@ -138,8 +150,8 @@ class Commands:
         except CodedError as failure:
             refused |= dict.fromkeys(good, failure)
             good = {}
-        rate = limits_of(self.connection).rate(command.max_rate or self.connection.max_rate)
-        followed = self.hub.subscribe(self.connection, dict.fromkeys(good, rate), since)
+        rates = self._rates(dict.fromkeys(good, command.max_rate or self.connection.max_rate))
+        followed = self.hub.subscribe(self.connection, rates, since)
         openings = self._open(followed, since, snapshot=command.snapshot)
         reply = protocol.message(
             "subscribed",
@@ -165,10 +177,9 @@ class Commands:
         fresh = [pace for pace, already in followed if not already]
         begun = fresh if snapshot else [pace for pace in fresh if pace.entry.name in since]
         openings = {pace: self.hub.replays.open(pace, since.get(pace.entry.name)) for pace in begun}
-        sessions = self.node.sessions
-        sessions.place(self.connection, {pace.entry.name: _place(pace, openings.get(pace), since) for pace in fresh})
-        rates = {pace.entry.name: pace.rate for pace, already in followed if already or pace.rate is not None}
-        sessions.pace(self.connection, rates)
+        places = {pace.entry.name: _place(pace, openings.get(pace), since) for pace in fresh}
+        self.node.sessions.place(self.connection, places)
+        self._save_rates((pace, already) for pace, already in followed if already or self.connection.asked[pace.entry.name])
         return openings
 
     def _begin(self, reply: bytes, openings: Mapping[Pace, Opening]) -> None:
@@ -190,8 +201,8 @@ class Commands:
             del good[name]
         self._within_limit(good, refused)
         await self._prepare(good, since)
-        limits, usual = limits_of(self.connection), self.connection.max_rate
-        rates = {name: limits.rate(saved.rates.get(name) if name in saved.positions else usual) for name in good}
+        usual = self.connection.max_rate
+        rates = self._rates({name: saved.rates.get(name) if name in saved.positions else usual for name in good})
         openings = self._open(self.hub.subscribe(self.connection, rates, since), since, snapshot=True)
         reply = protocol.message(
             "resumed",
@@ -234,9 +245,8 @@ class Commands:
     def _update(self, command: protocol.Update) -> None:
         names = protocol.bounded_topics(command.topics)
         known = [name for name in names if name in self._following()]
-        rate = limits_of(self.connection).rate(command.max_rate)
-        followed = self.hub.subscribe(self.connection, dict.fromkeys(known, rate))
-        self.node.sessions.pace(self.connection, {pace.entry.name: pace.rate for pace, _ in followed})
+        followed = self.hub.subscribe(self.connection, self._rates(dict.fromkeys(known, command.max_rate)))
+        self._save_rates(followed)
         missing = {name: CodedError(Code.NOT_SUBSCRIBED, "not subscribed") for name in names if name not in known}
         updated = [{"topic": pace.entry.name, "max_rate": pace.rate} for pace, _ in followed]
         self._reply("updated", command, topics=updated, rejected=protocol.rejected(missing))
@@ -279,9 +289,7 @@ class Commands:
             connection.beat_at = self.hub.time() + command.heartbeat
         if isinstance(command.max_rate, float | None):
             connection.max_rate = command.max_rate
-            rate = limits_of(connection).rate(command.max_rate)
-            followed = self.hub.subscribe(connection, dict.fromkeys(self._following(), rate))
-            self.node.sessions.pace(connection, {pace.entry.name: pace.rate for pace, _ in followed})
+            self._save_rates(self.hub.subscribe(connection, self._rates(dict.fromkeys(connection.asked, command.max_rate))))
         batch = now["batch"] if command.batch is None else command.batch
         self._reply("configured", command, **connection_settings(connection) | {"batch": batch})
         current = connection.encoding
@@ -295,6 +303,7 @@ class Commands:
         if before is not None and before.user_id not in (None, principal.user_id):  # its session, too, is that user's
             raise CodedError(Code.UNAUTHORIZED, "this connection is another user's: open a new one")
         await self._admit(principal)
+        self.hub.identify(self.connection, principal)
         self._reply(
             "authenticated",
             command,
@@ -303,15 +312,15 @@ class Commands:
             expires_at=principal.expires_at_us,
             limits=describe(principal.limits),
         )
+        self.node.warden.hold(self.connection, principal)  # behind the reply: topics may go, others may come faster
+        self.node.sessions.identify(self.connection)
 
     async def _admit(self, principal: Principal) -> None:
-        """Make the connection the principal's, if it may have another one."""
+        """Count the connection as the principal's, if it may have another one."""
         if not await self.node.admissions.admit(self.connection, principal):
             limit = principal.limits.connections
             text = f"your plan allows {limit} connections at once"
             raise CodedError(Code.CONNECTION_LIMIT_EXCEEDED, text, details={"limit": limit})
-        self.hub.identify(self.connection, principal)
-        self.node.sessions.identify(self.connection)
 
 
 def connection_settings(connection: Connection) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class Connection:
 
     __slots__ = (
         "address",
+        "agent",
+        "asked",
         "beat_at",
         "beats",
         "closing",
@@ -59,7 +61,9 @@ class Connection:
         "noticed",
         "opened_us",
         "outbox",
+        "place",
         "principal",
+        "renewed",
         "sent_before",
         "session",
         "sink",
@@ -73,7 +77,11 @@ class Connection:
         self.encoding = encoding
         self.opened_us = opened_us
         self.address = ""
-        self.lease = ""  # its name among the admissions
+        self.agent = ""  # what the client says of itself
+        self.lease = ""  # its name among the admissions: as its owner's
+        self.place = ""  # and as its address's
+        self.asked: dict[str, float | None] = {}  # its topics, as they were subscribed to, with the rates that were asked for
+        self.renewed: Callable[[], None] | None = None  # called when it is somebody else's, or its owner may do other things
         self.cohort: Cohort | None = None
         self.outbox: Outbox | None = None
         self.max_rate: float | None = None

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import math
 import secrets
-from typing import Any
+import sys
+from typing import Any, cast
 from urllib.parse import parse_qs
 
 from channels.consumer import AsyncConsumer
@@ -15,6 +16,7 @@ from django.conf import settings
 from marketdata.correlation import Correlations
 from marketdata.store import now_us
 from realtime import auth, protocol
+from realtime.bans import bans
 from realtime.codes import Close, Code, CodedError, internal
 from realtime.commands import Commands, describe, limits_of
 from realtime.connection import Connection, Sink
@@ -23,6 +25,7 @@ from realtime.frames import Wire, encoding
 from realtime.limits import TokenBucket
 from realtime.node import VERSION, Node
 from realtime.overload import notice_of
+from realtime.places import Refusal
 from realtime.principal import CannotTell, Principal, Unauthorized
 from realtime.sinks import EXTENSION, SendSink
 
@@ -31,6 +34,8 @@ logger = logging.getLogger(__name__)
 TICKET_PREFIX = "bearer."
 DENIAL = "websocket.http.response"  # ASGI: of a server that can refuse a handshake with an answer
 ERRORS_PER_SECOND, ERROR_BURST = 1.0, 100  # a client that errs more often is closed with 4507
+EXCESSES_PER_SECOND, EXCESS_BURST = 1.0, 100  # one that sends more commands than it may, with 4013
+AGENT_LENGTH = 100
 
 
 class MarketConsumer(AsyncConsumer):
@@ -84,6 +89,7 @@ class MarketConsumer(AsyncConsumer):
         offered = self.scope.get("subprotocols", [])
         chosen = next((name for name in offered if name in protocol.SUBPROTOCOLS), None)
         principal, refusal = await self._identify(offered)
+        agent = next((value for name, value in self.scope["headers"] if name == b"user-agent"), b"")
         self.scope["headers"].clear()  # nobody asks for them again, and they are a kilobyte of each connection
         overload = self.node.overload
         turned_away = overload.refusal() if refusal is None and overload.refuses(principal) else None
@@ -93,13 +99,15 @@ class MarketConsumer(AsyncConsumer):
         await self.base_send({"type": "websocket.accept", "subprotocol": chosen})
         wire: Wire = "msgpack" if protocol.SUBPROTOCOLS.get(chosen or "") == "msgpack" else "json"
         connection = self._open(session, wire, principal)
+        connection.agent = sys.intern(agent.decode("latin-1")[:AGENT_LENGTH])  # few are unlike each other
         if refusal is None and offered and chosen is None:
-            refusal = Close.PROTOCOL
+            refusal = _REFUSALS[Close.PROTOCOL]
         if refusal is None and turned_away is None:
             refusal = await self._refusal(connection)
         if refusal is not None:
             self.node.admissions.release(connection)
-            connection.close(refusal, protocol.notice("limits", _REFUSALS[refusal], code=refusal))
+            close, text, retry_ms = refusal
+            connection.close(close, protocol.notice("limits", text, code=close, retry_after_ms=retry_ms))
             return
         if turned_away is not None:
             connection.close(Close.OVERLOADED, notice_of(turned_away))
@@ -113,20 +121,27 @@ class MarketConsumer(AsyncConsumer):
         await self.base_send({"type": "websocket.http.response.start", "status": 503, "headers": headers})
         await self.base_send({"type": "websocket.http.response.body", "body": protocol.error(why)})
 
-    async def _identify(self, offered: list[str]) -> tuple[Principal | None, Close | None]:
+    async def _identify(self, offered: list[str]) -> tuple[Principal | None, Refusal | None]:
         try:
-            ticket = next((name for name in offered if name.startswith(TICKET_PREFIX)), None)
-            if ticket is not None:
-                address = (self.scope.get("client") or [""])[0]
-                return await auth.identify_token(ticket.removeprefix(TICKET_PREFIX), address), None
-            return await auth.identify(self.scope), None
+            principal = await self._principal(offered)
         except Unauthorized:
-            return None, Close.UNAUTHORIZED
+            return None, _REFUSALS[Close.UNAUTHORIZED]
         except CannotTell:
-            return None, Close.OVERLOADED
+            return None, _REFUSALS[Close.OVERLOADED]
         except Exception:
             logger.exception("nobody can be identified")
-            return None, Close.INTERNAL
+            return None, _REFUSALS[Close.INTERNAL]
+        is_banned = bans.covers(self._address(), principal.user_id if principal is not None else None)
+        return principal, _REFUSALS[Close.DISABLED] if is_banned else None
+
+    async def _principal(self, offered: list[str]) -> Principal | None:
+        ticket = next((name for name in offered if name.startswith(TICKET_PREFIX)), None)
+        if ticket is not None:
+            return await auth.identify_token(ticket.removeprefix(TICKET_PREFIX), self._address())
+        return await auth.identify(self.scope)
+
+    def _address(self) -> str:
+        return str((self.scope.get("client") or [""])[0])
 
     def _open(self, session: str, wire: Wire, principal: Principal | None) -> Connection:
         extension = self.scope.get("extensions", {}).get(EXTENSION)
@@ -134,36 +149,36 @@ class MarketConsumer(AsyncConsumer):
         batch = parse_qs(self.scope.get("query_string", b"")).get(b"batch") == [b"1"]
         served_as = encoding(wire, batch=batch, deflated=sink.deflates, framed=sink.framed)
         connection = Connection(session, principal, sink, served_as, opened_us=now_us())
-        connection.address = (self.scope.get("client") or [""])[0]
+        connection.address = self._address()
         return connection
 
-    async def _refusal(self, connection: Connection) -> Close | None:
+    async def _refusal(self, connection: Connection) -> Refusal | None:
         """Why no further connection is taken from there; None: one is."""
         if (refusal := self._full()) is not None:
             return refusal
-        principal = connection.principal
-        if principal is not None and not await self.node.admissions.admit(connection, principal):
-            return Close.CONNECTION_LIMIT
-        return self._full()  # others came while it was counted
+        refusal = await self.node.admissions.enter(connection, connection.principal)
+        return refusal or self._full()  # others came while it was counted
 
-    def _full(self) -> Close | None:
+    def _full(self) -> Refusal | None:
         """Why this process takes nobody."""
         if self.node.draining:
-            return Close.RESTART
+            return _REFUSALS[Close.RESTART]
         full = len(self.node.hub.connections) >= settings.TICKWIRE.serving.max_connections
-        return Close.OVERLOADED if full else None
+        return _REFUSALS[Close.OVERLOADED] if full else None
 
     def _welcome(self, connection: Connection) -> None:
         self.connection = connection
         self.commands = Commands(self.node, connection)
-        self.errors = TokenBucket(ERRORS_PER_SECOND, ERROR_BURST, self.node.hub.time())
-        self.renew_bucket()
+        now, limits = self.node.hub.time(), limits_of(connection)
+        self.errors = TokenBucket(ERRORS_PER_SECOND, ERROR_BURST, now)
+        self.excesses = TokenBucket(EXCESSES_PER_SECOND, EXCESS_BURST, now)
+        self.bucket = TokenBucket(limits.commands_per_second, limits.command_burst, now)
+        connection.renewed = self.renewed
         self.mind_expiry()
         if connection.principal is None:
             deadline_s = settings.TICKWIRE.serving.auth_deadline_s
             self.deadline = asyncio.get_running_loop().call_later(deadline_s, self.auth_deadline)
         self.node.hub.attach(connection)
-        limits = limits_of(connection)
         principal = connection.principal
         connection.say(
             protocol.message(
@@ -182,11 +197,12 @@ class MarketConsumer(AsyncConsumer):
             *self.node.hub.condition.announcement.standing,
         )
 
-    def renew_bucket(self) -> None:
-        """Take commands from a bucket as large as the plan says."""
+    def renewed(self) -> None:
+        """Called when the connection is somebody else's, or its owner may do other things than before."""
         assert self.connection is not None
         limits = limits_of(self.connection)
-        self.bucket = TokenBucket(limits.commands_per_second, limits.command_burst, self.node.hub.time())
+        self.bucket.change(limits.commands_per_second, limits.command_burst)
+        self.mind_expiry()
 
     def mind_expiry(self) -> None:
         """See to it that the connection ends with its credential, if that ends."""
@@ -215,9 +231,6 @@ class MarketConsumer(AsyncConsumer):
             id = command.id
             self._throttle(command)
             await self.commands.run(command)
-            if isinstance(command, protocol.Auth):
-                self.renew_bucket()
-                self.mind_expiry()
         except protocol.BadCommand as failure:
             self._refuse(connection, failure, failure.id)
         except CodedError as failure:
@@ -239,22 +252,33 @@ class MarketConsumer(AsyncConsumer):
     def _throttle(self, command: protocol.Command) -> None:
         if isinstance(command, protocol.Unsubscribe):
             return  # leaving lowers the load: it is never refused
-        wait_s = self.bucket.take(self.node.hub.time())
-        if wait_s:
-            raise CodedError(Code.TOO_MANY_REQUESTS, "too many commands", retry_after_ms=round(wait_s * 1000) + 1)
+        wait_s, principal = self.bucket.take(self.node.hub.time()), cast(Connection, self.connection).principal
+        if wait_s and (principal is None or principal.refuses("commands")):
+            rate, burst = self.bucket.rate, self.bucket.burst
+            text = f"your plan allows {rate:g} commands a second, and {burst:g} at once after a pause"
+            details = {"commands_per_second": rate, "command_burst": burst}
+            raise CodedError(Code.TOO_MANY_REQUESTS, text, retry_after_ms=round(wait_s * 1000) + 1, details=details)
 
     def _refuse(self, connection: Connection, failure: CodedError, id: protocol.CommandId) -> None:
+        """Answer why not; who goes on for too long with what is refused is closed."""
         connection.say(protocol.error(failure, id))
-        if self.errors.take(self.node.hub.time()):
+        now = self.node.hub.time()
+        if failure.code is Code.TOO_MANY_REQUESTS:
+            if self.excesses.take(now):
+                connection.close(Close.RATE_LIMITED, protocol.notice("limits", "too many commands", code=Close.RATE_LIMITED))
+        elif self.errors.take(now):
             text = "too many errors"
             connection.close(Close.TOO_MANY_ERRORS, protocol.notice("limits", text, code=Close.TOO_MANY_ERRORS))
 
 
 _REFUSALS = {
-    Close.UNAUTHORIZED: "the credential is not valid",
-    Close.INTERNAL: "something went wrong here; it was logged",
-    Close.PROTOCOL: "none of the offered subprotocols is spoken here",
-    Close.RESTART: "this process is stopping; connect again",
-    Close.OVERLOADED: "this process can take nobody just now; try again later",
-    Close.CONNECTION_LIMIT: "too many connections at once",
+    refusal.close: refusal
+    for refusal in (
+        Refusal(Close.UNAUTHORIZED, "the credential is not valid"),
+        Refusal(Close.DISABLED, auth.BANNED),
+        Refusal(Close.INTERNAL, "something went wrong here; it was logged"),
+        Refusal(Close.PROTOCOL, "none of the offered subprotocols is spoken here"),
+        Refusal(Close.RESTART, "this process is stopping; connect again"),
+        Refusal(Close.OVERLOADED, "this process can take nobody just now; try again later"),
+    )
 }

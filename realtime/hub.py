@@ -110,8 +110,10 @@ class Hub:
         connection.cohort = None
 
     def identify(self, connection: Connection, principal: Principal) -> None:
-        """Say whose a connection is from now on."""
+        """Say whose a connection is from now on, or what its owner may do from now on."""
         connection.principal = principal
+        if connection.renewed is not None:
+            connection.renewed()
 
     def _move(self, connection: Connection, encoding: Encoding, paces: dict[str, Pace]) -> None:
         """Put a connection among those that follow the same topics at the same paces, in the same encoding."""
@@ -232,6 +234,8 @@ class Hub:
         assert connection.cohort is not None
         paces = dict(connection.cohort.paces)
         left = [name for name in names if paces.pop(name, None) is not None]
+        for name in left:
+            connection.asked.pop(name, None)
         self._move(connection, connection.encoding, paces)
         if connection.outbox is not None:
             connection.outbox.forget(*left)

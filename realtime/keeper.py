@@ -27,7 +27,6 @@ class Keeper:
     Args:
         hub: whose connections and topics.
         instruments: sessions and which symbols are still listed.
-        read_plans: has the plans be known without asking the database.
         stale_after_s: age at which a topic is stale while its session is open.
         slow_notice_s, slow_close_s: how long a socket may be full before it is told, and before it is closed with 4008.
         each_tick: what else is to be done four times a second.
@@ -43,7 +42,6 @@ class Keeper:
         self,
         hub: Hub,
         instruments: Instruments,
-        read_plans: Callable[[], Awaitable[object]],
         *,
         stale_after_s: float,
         slow_notice_s: float,
@@ -55,7 +53,6 @@ class Keeper:
         self.hub = hub
         self.audit = Audit(hub)
         self.instruments = instruments
-        self.read_plans = read_plans
         self.stale_after_s = stale_after_s
         self.slow_notice_s, self.slow_close_s = slow_notice_s, slow_close_s
         self.each_tick = each_tick
@@ -157,9 +154,8 @@ class Keeper:
             connection.say(protocol.notice("slow", text, code=Close.SLOW_CONSUMER))
 
     async def chores(self) -> None:
-        """Once a second: what the bus lost, plans, instruments, staleness, idle topics."""
+        """Once a second: what the bus lost, instruments, staleness, idle topics."""
         await self.audit.look()  # first: what follows may wait for the database
-        await self.read_plans()
         await self.instruments.arefresh_if_older(2.0)
         if self.instruments.version != self._version:
             self._version = self.instruments.version

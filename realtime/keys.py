@@ -60,14 +60,23 @@ def find_key(text: str) -> ApiKey | None:
 
 def living_key(prefix: str) -> ApiKey | None:
     """The key of that prefix, its user, account and plan with it, in one query; None: there is none, or it ended."""
-    found = ApiKey.objects.select_related("user__account__plan").annotate(may_publish=holds(PUBLISH, "user"))
-    key = found.filter(prefix=prefix).first()
+    key = with_rights().filter(prefix=prefix).first()
     return key if key is not None and _is_alive(key) else None
 
 
+def with_rights() -> QuerySet[ApiKey]:
+    """Keys with user, account and plan, and whether the user `may_publish`, in one query."""
+    return ApiKey.objects.select_related("user__account__plan").annotate(may_publish=holds(PUBLISH, "user"))
+
+
 def revoke(keys: QuerySet[ApiKey]) -> int:
-    """End keys for good; returns how many were not ended before."""
-    return keys.filter(revoked_at=None).update(revoked_at=timezone.now())
+    """End keys for good, and the connections that use them; returns how many were not ended before."""
+    ended = 0
+    for key in keys.filter(revoked_at=None):
+        key.revoked_at = timezone.now()
+        key.save(update_fields=["revoked_at"])  # one by one: each is told, and is a line of the audit log
+        ended += 1
+    return ended
 
 
 def digest(secret: str) -> str:

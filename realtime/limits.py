@@ -147,6 +147,11 @@ class TokenBucket:
         self._tokens = float(burst)
         self._updated = now
 
+    def change(self, rate: float, burst: float) -> None:
+        """Be a bucket of another rate and size from now on; what is in it stays, as far as it fits."""
+        self.rate, self.burst = rate, burst
+        self._tokens = min(self._tokens, float(burst))
+
     @property
     def left(self) -> float:
         """Tokens that were there after the last `take`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from django.conf import settings
@@ -183,6 +184,57 @@ class Account(models.Model):
         """
         if not isinstance(self.overrides, dict):
             check_overrides(self.overrides)
+
+
+def check_network(value: str) -> None:
+    """Refuse what is no address or network.
+
+    Raises:
+        ValidationError: it is none.
+    """
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValidationError(f"Give an address or a network like 203.0.113.0/24: {error}.") from None
+
+
+class Ban(models.Model):
+    """A user, or an address or network, that is shut out."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="bans")
+    network = models.CharField(max_length=50, blank=True, validators=[check_network], help_text="203.0.113.7, or 203.0.113.0/24.")
+    until = models.DateTimeField(null=True, blank=True, help_text="Empty: for good.")
+    reason = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.user or self.network}"
+
+    def clean(self) -> None:
+        """Shut out somebody, and one of the two.
+
+        Raises:
+            ValidationError: nobody is named, or a user and a network are.
+        """
+        if (self.user is None) == (not self.network):
+            raise ValidationError("Name either a user or a network.")
+
+
+class LiveConnection(models.Model):
+    """A connection that is open just now. It has no table: the serving processes are asked (`realtime.orders`)."""
+
+    session = models.CharField(max_length=64, primary_key=True)
+
+    class Meta:
+        managed = False
+        default_permissions = ("view",)
+        permissions = [("disconnect", "Can end connections"), ("drain", "Can drain serving processes")]
+
+    def __str__(self) -> str:
+        return self.session
 
 
 class ApiKey(models.Model):

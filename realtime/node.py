@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import socket
-from typing import Self, cast
+from typing import Any, Self, cast
 
-from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from django.conf import settings
 
@@ -17,14 +17,18 @@ from marketdata.layer import BusLayer
 from marketdata.loops import PerLoop
 from marketdata.reads import AsyncReads
 from marketdata.store import AsyncStore, Layout, now_us
-from realtime import limits
 from realtime.admissions import Admissions
+from realtime.census import NodeReport
+from realtime.drain import Drain
 from realtime.hub import Hub
 from realtime.keeper import Keeper
 from realtime.ladder import Ladder
 from realtime.overload import Overload
+from realtime.places import AddressRules
 from realtime.sessions import Sessions
 from realtime.standing import Standing
+from realtime.steward import Steward
+from realtime.warden import Warden
 
 logger = logging.getLogger(__name__)
 
@@ -37,24 +41,55 @@ class Node:
     Attributes:
         name: host and process id.
         store: what commands read of it.
-        draining: it stops soon and takes no more connections.
     """
 
     def __init__(
-        self, hub: Hub, keeper: Keeper, overload: Overload, admissions: Admissions, sessions: Sessions, store: AsyncReads,
-        listed: Instruments,
-    ) -> None:  # fmt: skip
+        self, hub: Hub, overload: Overload, admissions: Admissions, sessions: Sessions, store: AsyncReads, listed: Instruments
+    ) -> None:
+        serving = settings.TICKWIRE.serving
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self.hub = hub
-        self.keeper = keeper
         self.overload = overload
         self.admissions = admissions
         self.sessions = sessions
         self.store = store
         self.instruments = listed
         self.started_us = now_us()
+        self.drain = Drain(hub)
+        self.warden = Warden(hub, admissions, sessions)
+        self.steward = Steward(hub, self.name, self.warden, self.drain, serving.drain_s, self.report)
+        self.keeper = Keeper(
+            hub,
+            listed,
+            stale_after_s=settings.TICKWIRE.sources.stale_after_s,
+            slow_notice_s=serving.slow_notice_s,
+            slow_close_s=serving.slow_close_s,
+            each_tick=overload.look,
+            each_second=sessions.refresh,
+            others=[admissions.task, self.warden.task, self.steward.task],
+        )
         self._stop_telling = last_known(hub.layout.prefix).follow(Standing(hub))
-        self.draining = False
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no more connections."""
+        return self.drain.begun
+
+    def report(self) -> NodeReport:
+        """How it fares."""
+        counts = self.hub.stats()
+        return NodeReport(
+            name=self.name,
+            role="web",
+            version=VERSION,
+            uptime_s=round((now_us() - self.started_us) / 1e6, 3),
+            connections=counts["connections"],
+            topics=counts["topics"],
+            slow=counts["slow"],
+            loop_lag_ms=counts["loop_lag_us"] / 1000,
+            overload_step=counts["overload_step"],
+            draining=self.draining,
+        )
 
     @classmethod
     async def here(cls) -> Node:
@@ -76,23 +111,13 @@ class Node:
             outbox_updates=serving.outbox_updates,
             linger_s=bus_settings.linger_s,
         )
-        admissions = Admissions(hub, serving.connection_lease_s)
+        admissions = Admissions(hub, serving.connection_lease_s, _address_rules(serving))
         sessions = Sessions(hub, bus_settings.resume_ttl_s)
         overload = Overload(hub, Ladder(serving.overload_lag_ms * 1000, serving.most_memory_mb << 20))
-        keeper = Keeper(
-            hub,
-            listed,
-            database_sync_to_async(limits.refresh),
-            stale_after_s=settings.TICKWIRE.sources.stale_after_s,
-            slow_notice_s=serving.slow_notice_s,
-            slow_close_s=serving.slow_close_s,
-            each_tick=overload.look,
-            each_second=sessions.refresh,
-            others=[admissions.task],
-        )
         await listed.arefresh_if_older(2.0)
-        keeper.start()
-        return cls(hub, keeper, overload, admissions, sessions, AsyncReads(store), listed)
+        node = cls(hub, overload, admissions, sessions, AsyncReads(store), listed)
+        node.keeper.start()
+        return node
 
     async def stop(self) -> None:
         """End the background work and give connections to Redis back."""
@@ -102,6 +127,11 @@ class Node:
         await self.sessions.stop()
         await self.hub.stop()
         await self.store.close()
+
+
+def _address_rules(serving: Any) -> AddressRules:
+    networks = tuple(ipaddress.ip_network(text) for text in serving.uncounted_addresses)
+    return AddressRules(serving.address_connections, serving.address_handshakes, networks, serving.address_dry_run)
 
 
 _nodes = PerLoop(Node.make, Node.stop)

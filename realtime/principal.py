@@ -36,6 +36,23 @@ class CannotTell(CodedError):
         super().__init__(Code.OVERLOADED, "credentials cannot be checked just now; try again", retry_after_ms=RETRY_MS)
 
 
+class Login(msgspec.Struct, frozen=True):
+    """The browser session that says who somebody is. Its key is a secret, and no log shall have it.
+
+    Attributes:
+        key: of the session; empty where a ticket stands in for it.
+        digest: of the key, by which its end is told.
+        auth_hash: of the password that it began with.
+    """
+
+    key: str
+    digest: str
+    auth_hash: str
+
+    def __repr__(self) -> str:
+        return "Login(…)"
+
+
 class Principal(msgspec.Struct, frozen=True):
     """Who is connecting, and what the plan allows.
 
@@ -48,6 +65,7 @@ class Principal(msgspec.Struct, frozen=True):
         expires_at_us: when the credential ends, microseconds since the epoch; None: not by the clock.
         plan_claimed: a signed token named the plan, not the account.
         overrides: fields of any plan that are different for this user; `limits` has them already.
+        login: the browser session, where that is the credential, or a ticket's.
     """
 
     user_id: int | None
@@ -60,6 +78,7 @@ class Principal(msgspec.Struct, frozen=True):
     expires_at_us: int | None = None
     plan_claimed: bool = False
     overrides: dict[str, Any] = {}
+    login: Login | None = None
 
     @property
     def expired(self) -> bool:

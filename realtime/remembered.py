@@ -1,4 +1,7 @@
-"""Answers of the database that are believed for a moment, so that a reconnect storm costs few queries."""
+"""Answers of the database that are believed for a while, so that a reconnect storm costs few queries.
+
+A process that is told of every change believes them for long, and forgets at once what changed. Others believe them for a moment.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,23 @@ class Remembered(Generic[Answer]):
     Args:
         for_s: how long an answer is believed.
         most: how many are kept; one more, and all are forgotten.
+        told_s: how long it is believed while this process is told of changes; None: no longer than otherwise.
+
+    Attributes:
+        told: whether it is.
     """
 
-    def __init__(self, for_s: float, most: int = 1000) -> None:
+    def __init__(self, for_s: float, most: int = 1000, told_s: float | None = None) -> None:
         self.for_s = for_s
         self.most = most
+        self.told_s = for_s if told_s is None else told_s
+        self.told = False
         self._answers: dict[str, tuple[float, Answer]] = {}
 
     def get(self, key: str) -> Answer | None:
         """The answer, if it was given a short while ago."""
-        until, answer = self._answers.get(key, (0.0, None))
-        return answer if time.monotonic() < until else None
+        given, answer = self._answers.get(key, (float("-inf"), None))
+        return answer if time.monotonic() < given + (self.told_s if self.told else self.for_s) else None
 
     def last(self, key: str) -> Answer | None:
         """The last answer, however long ago it was given."""
@@ -34,7 +43,7 @@ class Remembered(Generic[Answer]):
         """Keep an answer."""
         if len(self._answers) >= self.most:
             self._answers.clear()
-        self._answers[key] = (time.monotonic() + self.for_s, answer)
+        self._answers[key] = (time.monotonic(), answer)
 
     def clear(self) -> None:
         """Ask again from now on."""

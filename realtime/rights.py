@@ -6,6 +6,8 @@ from django.contrib.auth.models import Permission, User
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 PUBLISH = "realtime.publish"
+DISCONNECT = "realtime.disconnect"
+DRAIN = "realtime.drain"
 
 
 def holds(permission: str, user: str) -> Q:

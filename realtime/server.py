@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
-import random
 import resource
 import signal
 import socket
@@ -18,18 +16,15 @@ import uvicorn
 from django.conf import settings
 
 from realtime import protocol
-from realtime.codes import Close
 from realtime.node import Node
 from realtime.sinks import FramesProtocol
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 4096
-SLICE_S = 0.1  # a drain closes some connections, then waits so long
 SHUTDOWN_S = 5.0  # behind the drain window: for requests that are being answered
 GC_THRESHOLDS = (50_000, 20, 100)
 SPARE_FILES = 100  # beside the sockets of clients: Redis, the database, logs, HTTP
-RETRY_MS = (500, 5000)  # where a client is told to wait before it connects again, at random in between
 
 
 class DrainingServer(uvicorn.Server):
@@ -53,26 +48,11 @@ class DrainingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse what is new, close what is open in slices, then stop."""
         node = await Node.here()
-        node.draining = True
+        node.drain.begun = True
         for server in self.servers:
             server.close()
-        await self._drain(node)
+        await node.drain.run(self.drain_s, lambda: self.force_exit)
         await super().shutdown(sockets)
-
-    async def _drain(self, node: Node) -> None:
-        connections = list(node.hub.connections.values())
-        if connections:
-            logger.info("draining %d connections over %g s", len(connections), self.drain_s)
-        slices = max(1, int(self.drain_s / SLICE_S))
-        share = -(-len(connections) // slices)
-        for at in range(0, len(connections), max(share, 1)):
-            for connection in connections[at : at + share]:
-                retry_ms = random.randint(*RETRY_MS)  # noqa: S311
-                text = "this server restarts; connect again"
-                notice = protocol.notice("shutdown", text, code=Close.RESTART, retry_after_ms=retry_ms)
-                connection.close(Close.RESTART, notice)
-            if not self.force_exit:
-                await asyncio.sleep(SLICE_S)
 
 
 def listen(host: str, port: int, *, shared: bool) -> socket.socket:

@@ -80,7 +80,7 @@ class Requests:
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(holder)
-            bucket.rate, bucket.burst = rate, burst  # the plan may have changed
+            bucket.change(rate, burst)  # the plan may have changed
         return bucket
 
     def forget(self) -> None:

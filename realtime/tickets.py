@@ -33,6 +33,7 @@ class Ticket(msgspec.Struct, frozen=True):
         plan: the one that a signed token named; None: the account's.
         can_publish, is_staff: whether the credential had these rights.
         expires_at_us: when the credential ends, microseconds since the epoch; None: not by the clock.
+        login: of a browser session, the digest of its key, and the hash of the password that it began with.
     """
 
     user_id: int
@@ -41,6 +42,7 @@ class Ticket(msgspec.Struct, frozen=True):
     can_publish: bool
     is_staff: bool
     expires_at_us: int | None
+    login: tuple[str, str] | None = None
 
 
 class Tickets:

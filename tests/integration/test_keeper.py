@@ -35,10 +35,6 @@ class Listed:
         self.version += 1
 
 
-async def no_plans() -> None:
-    """There are none to be read."""
-
-
 @pytest.fixture
 def listed() -> Listed:
     return Listed("AAPL")
@@ -46,7 +42,7 @@ def listed() -> Listed:
 
 @pytest.fixture
 async def keeper(desk: Desk, listed: Listed) -> Keeper:
-    return Keeper(desk.hub, listed, no_plans, stale_after_s=30, slow_notice_s=2, slow_close_s=10)  # type: ignore[arg-type]
+    return Keeper(desk.hub, listed, stale_after_s=30, slow_notice_s=2, slow_close_s=10)  # type: ignore[arg-type]
 
 
 def heartbeat(keeper: Keeper, connection: Connection) -> Any:

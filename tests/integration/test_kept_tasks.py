@@ -18,7 +18,7 @@ from monitoring.health import Health, canaries
 from realtime.keeper import Keeper
 from realtime.node import Node
 from tests.integration.conftest import Desk
-from tests.integration.test_keeper import Listed, no_plans
+from tests.integration.test_keeper import Listed
 
 
 def kill(task: KeptTask) -> None:
@@ -106,7 +106,7 @@ async def keeper(desk: Desk) -> AsyncIterator[Keeper]:
         raise RuntimeError("broken")
 
     found = Keeper(
-        desk.hub, Listed("AAPL"), no_plans, stale_after_s=30, slow_notice_s=2, slow_close_s=10, each_tick=fail  # type: ignore[arg-type]
+        desk.hub, Listed("AAPL"), stale_after_s=30, slow_notice_s=2, slow_close_s=10, each_tick=fail  # type: ignore[arg-type]
     )  # fmt: skip
     yield found
     await found.stop()

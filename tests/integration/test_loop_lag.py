@@ -10,7 +10,7 @@ import pytest
 
 from realtime.keeper import TICK_S, Keeper
 from tests.integration.conftest import Desk
-from tests.integration.test_keeper import Listed, no_plans
+from tests.integration.test_keeper import Listed
 
 BLOCKED_S = 0.8
 SEEN_US = (BLOCKED_S - TICK_S) * 1e6  # the keeper's next look is due within a tick of the beginning
@@ -18,7 +18,7 @@ SEEN_US = (BLOCKED_S - TICK_S) * 1e6  # the keeper's next look is due within a t
 
 @pytest.fixture
 async def keeper(desk: Desk) -> AsyncIterator[Keeper]:
-    found = Keeper(desk.hub, Listed("AAPL"), no_plans, stale_after_s=30, slow_notice_s=2, slow_close_s=10)  # type: ignore[arg-type]
+    found = Keeper(desk.hub, Listed("AAPL"), stale_after_s=30, slow_notice_s=2, slow_close_s=10)  # type: ignore[arg-type]
     found.start()
     yield found
     await found.stop()

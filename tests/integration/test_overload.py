@@ -20,7 +20,7 @@ from realtime.limits import Limits
 from realtime.node import Node
 from realtime.overload import Overload, priority_of
 from tests.integration.conftest import Desk, ListSink, messages
-from tests.integration.test_keeper import Listed, no_plans
+from tests.integration.test_keeper import Listed
 
 TRADE = "trade.AAPL"
 LATE_US, CALM_US = 600_000, 0
@@ -205,7 +205,7 @@ def test_the_memory_of_this_process_is_read() -> None:
 
 async def test_a_blocked_loop_is_what_the_keeper_shows_it(desk: Desk, load: Overload) -> None:
     keeper = Keeper(
-        desk.hub, Listed("AAPL"), no_plans, stale_after_s=30, slow_notice_s=2, slow_close_s=10, each_tick=load.look  # type: ignore[arg-type]
+        desk.hub, Listed("AAPL"), stale_after_s=30, slow_notice_s=2, slow_close_s=10, each_tick=load.look  # type: ignore[arg-type]
     )  # fmt: skip
     keeper.start()
     desk.hub._loop.call_later(0.2, time.sleep, 1.0)

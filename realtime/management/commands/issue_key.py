@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from realtime.keys import create_key
 from realtime.models import Account, Plan
-from realtime.rights import PUBLISH, grant
+from realtime.rights import DISCONNECT, DRAIN, PUBLISH, grant
 
 
 class Command(BaseCommand):
@@ -44,7 +44,9 @@ class Command(BaseCommand):
         if options["staff"] and not user.is_staff:
             user.is_staff = True
             user.save(update_fields=["is_staff"])
-            self._say(f"{user} is staff now.")
+            for permission in (DISCONNECT, DRAIN):
+                grant(user, permission)
+            self._say(f"{user} is staff now, and may end connections and drain processes.")
         if options["publish"] and not user.has_perm(PUBLISH):
             grant(user, PUBLISH)
             self._say(f"{user} may publish now.")

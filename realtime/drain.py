@@ -1,0 +1,45 @@
+"""Taking no more connections and closing those that there are, slowly, so that their clients do not all come back at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from realtime import protocol
+from realtime.codes import Close
+from realtime.hub import Hub
+
+logger = logging.getLogger(__name__)
+
+SLICE_S = 0.1  # some connections are closed, then there is a pause of so long
+RETRY_MS = (500, 5000)  # where a client is told to wait before it connects again, at random in between
+
+
+class Drain:
+    """Of one hub's process.
+
+    Attributes:
+        begun: no more connections are taken.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.begun = False
+
+    async def run(self, over_s: float, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Close all connections within that time; at once as soon as there is no time left for it."""
+        self.begun = True
+        connections = list(self.hub.connections.values())
+        if connections:
+            logger.info("draining %d connections over %g s", len(connections), over_s)
+        slices = max(1, int(over_s / SLICE_S))
+        share = max(1, -(-len(connections) // slices))
+        for at in range(0, len(connections), share):
+            for connection in connections[at : at + share]:
+                retry_ms = random.randint(*RETRY_MS)  # noqa: S311
+                text = "this server restarts; connect again"
+                connection.close(Close.RESTART, protocol.notice("shutdown", text, code=Close.RESTART, retry_after_ms=retry_ms))
+            if not hurry():
+                await asyncio.sleep(SLICE_S)

@@ -1,0 +1,218 @@
+"""REST about the running installation: who is connected, what is followed, which processes serve; ending and draining.
+
+Rules of this file:
+1. Every answer is gathered from all serving processes. One that does not answer in time is counted as `silent`.
+2. Reading is for staff; ending and draining also need a permission of the admin's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, cast
+
+import msgspec
+from django.contrib.auth.models import User
+from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.exceptions import NotFound, ParseError, PermissionDenied
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from marketdata.database import answering
+from realtime.auth import IsStaff
+from realtime.census import MOST_ROWS, Following, Live, NodeReport, Wanted
+from realtime.orders import orders
+from realtime.own_keys import IsUser
+from realtime.principal import Principal
+from realtime.rights import DISCONNECT, DRAIN
+
+LIVE = {
+    "session": "8mJ2kq…", "user": "ada", "key": "k3f9xa7q", "plan": "pro", "address": "203.0.113.9", "client": "python-websockets",
+    "node": "web-1-4711", "opened_at": 1731672000123456, "topics": 12, "sent": 48211, "queued": 0, "lag_ms": 0, "conflated": 3,
+    "gaps": 0, "slow": False,
+}  # fmt: skip
+NODE = {
+    "name": "web-1-4711", "role": "web", "version": "1.0.0", "uptime_s": 86400.5, "connections": 812, "topics": 96, "slow": 1,
+    "loop_lag_ms": 0.4, "overload_step": 0, "draining": False,
+}  # fmt: skip
+FOLLOWING = {"topic": "trade.BTC-USDT", "subscribers": 211, "nodes": 2, "epoch": "k3f9xa", "seq": 10977}
+
+
+class Connections(msgspec.Struct, frozen=True):
+    """Live connections, the newest first. `total` counts those that are not shown, too."""
+
+    connections: list[Live]
+    total: int
+    silent: Annotated[int, msgspec.Meta(description="processes that did not answer in time")]
+
+
+class Followed(msgspec.Struct, frozen=True):
+    """Topics, those with most subscribers first."""
+
+    topics: list[Following]
+
+
+class Nodes(msgspec.Struct, frozen=True):
+    """Serving processes by name."""
+
+    nodes: list[NodeReport]
+
+
+class Asked(Wanted, frozen=True, forbid_unknown_fields=True):
+    """Which connections: see `census.Wanted`."""
+
+
+class AskedTopics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many topics."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_ROWS)] = MOST_ROWS
+
+
+LIMIT = OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": MOST_ROWS}, description="rows at most")
+FILTERS = [
+    *(
+        OpenApiParameter(name, str, description=text)
+        for name, text in {
+            "user": "of that name", "plan": "on that plan", "node": "of that process", "session": "of that name",
+            "address": "from that address, or network like `10.0.0.0/8`", "search": "part of any of these",
+        }.items()
+    ),
+    OpenApiParameter("slow", bool, description="whether it keeps up"),
+    LIMIT,
+]  # fmt: skip
+
+
+def _asked(kind: type[Any], request: Request) -> Any:
+    """The query as a struct.
+
+    Raises:
+        ParseError: it is none.
+    """
+    try:
+        return msgspec.convert(request.query_params.dict(), kind, strict=False)
+    except msgspec.ValidationError as failure:
+        raise ParseError(str(failure)) from None
+
+
+def _json(answer: msgspec.Struct, status: int = 200) -> HttpResponse:
+    headers = {"Cache-Control": "private, no-store"}
+    return HttpResponse(msgspec.json.encode(answer), content_type="application/json", status=status, headers=headers)
+
+
+def _found(wanted: Wanted) -> HttpResponse:
+    return _json(Connections(*orders().connections(**msgspec.structs.asdict(wanted))))
+
+
+class OwnConnectionsView(APIView):
+    """The caller's connections."""
+
+    permission_classes = [IsUser]
+
+    @extend_schema(
+        operation_id="me_connections",
+        summary="Your live connections, on all nodes",
+        responses=OpenApiResponse(Connections, "those of all your credentials"),
+        examples=[OpenApiExample("answer", {"connections": [LIVE], "total": 1, "silent": 0})],
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """Whatever credential they were opened with."""
+        return _found(Wanted(user_id=cast(Principal, request.auth).user_id))
+
+
+class ConnectionsView(APIView):
+    """Everybody's connections."""
+
+    permission_classes = [IsStaff]
+
+    @extend_schema(
+        operation_id="connections",
+        summary="Live connections on all nodes",
+        parameters=FILTERS,
+        responses=OpenApiResponse(Connections, "those that fit"),
+        examples=[OpenApiExample("answer", {"connections": [LIVE], "total": 1, "silent": 0})],
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """Those that fit all filters."""
+        return _found(_asked(Asked, request))
+
+
+class ConnectionView(APIView):
+    """One connection."""
+
+    permission_classes = [IsStaff]
+
+    @extend_schema(
+        operation_id="disconnect",
+        summary="End a connection, wherever it is, with close code 4503",
+        responses={204: OpenApiResponse(description="it is closed")},
+    )
+    def delete(self, request: Request, session: str) -> HttpResponse:
+        """With the permission `realtime.disconnect`."""
+        _check(request, DISCONNECT)
+        if not orders().disconnect(session):
+            raise NotFound("there is no such connection")
+        return HttpResponse(status=204)
+
+
+class TopicsView(APIView):
+    """What is followed."""
+
+    permission_classes = [IsStaff]
+
+    @extend_schema(
+        operation_id="followed_topics",
+        summary="The topics that most connections follow, over all nodes",
+        parameters=[LIMIT],
+        responses=OpenApiResponse(Followed, "those with most subscribers"),
+        examples=[OpenApiExample("answer", {"topics": [FOLLOWING]})],
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """Up to `limit` of them."""
+        return _json(Followed(orders().topics(_asked(AskedTopics, request).limit)))
+
+
+class NodesView(APIView):
+    """The serving processes."""
+
+    permission_classes = [IsStaff]
+
+    @extend_schema(
+        operation_id="nodes",
+        summary="The serving processes of all nodes",
+        responses=OpenApiResponse(Nodes, "those that answer"),
+        examples=[OpenApiExample("answer", {"nodes": [NODE]})],
+    )
+    def get(self, request: Request) -> HttpResponse:  # noqa: ARG002
+        """As they are just now."""
+        return _json(Nodes(orders().nodes()))
+
+
+class DrainView(APIView):
+    """The end of a serving process."""
+
+    permission_classes = [IsStaff]
+
+    @extend_schema(
+        operation_id="drain",
+        summary="Have a serving process take no more connections, and close those that it has over its drain time",
+        request=None,
+        responses={202: OpenApiResponse(Nodes, "it has begun")},
+        examples=[OpenApiExample("answer", {"nodes": [NODE | {"draining": True}]})],
+    )
+    def post(self, request: Request, node: str) -> HttpResponse:
+        """With the permission `realtime.drain`. It goes on until the process is started anew."""
+        _check(request, DRAIN)
+        if not orders().drain(node):
+            raise NotFound("there is no such process")
+        return _json(Nodes([each for each in orders().nodes() if each.name == node]), 202)
+
+
+def _check(request: Request, permission: str) -> None:
+    """Refuse staff without a permission.
+
+    Raises:
+        PermissionDenied: it has not got it.
+    """
+    with answering():
+        user = User.objects.get(pk=cast(Principal, request.auth).user_id)
+        if not user.has_perm(permission):
+            raise PermissionDenied(f"this needs the permission {permission!r}")

@@ -1,0 +1,220 @@
+"""What one process asks of all serving processes, over the bus: hear what changed, say who is connected, end a connection, drain.
+
+Rules of this file:
+1. An order reaches the processes that serve at that moment. What must not be missed they find in another way as well (`warden`).
+2. A question names where its answers are to be left. They are gathered for a bounded time, from as many processes as heard it.
+3. Everybody who can publish in Redis can give orders; SECURITY.md says so.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple, cast
+
+import msgspec
+import redis
+from django.conf import settings
+
+from marketdata import dial
+from marketdata.errors import StoreUnavailable
+from marketdata.reads import store_breaker
+from marketdata.redis_errors import reachable
+from realtime.census import Following, Found, Live, NodeReport, Topics, Wanted
+
+GATHER_S = 1.5  # for answers; a process that hangs gives none
+WAIT_S = 3.0  # for Redis itself
+TELL_S = 1.0  # the same for what nobody waits for
+ANSWERS_S = 10  # after which answers that nobody gathered are gone
+
+
+class Changed(msgspec.Struct, frozen=True, tag="changed", omit_defaults=True):
+    """Something at rest is different.
+
+    Attributes:
+        users: ids of users who, or whose accounts, keys or permissions, changed.
+        sessions: keys of browser sessions that ended.
+        plans, bans: some of them changed.
+        everyone: nobody knows whom it concerns.
+    """
+
+    users: tuple[int, ...] = ()
+    sessions: tuple[str, ...] = ()
+    plans: bool = False
+    bans: bool = False
+    everyone: bool = False
+
+
+class FindConnections(msgspec.Struct, frozen=True, tag="connections"):
+    """Who is connected?"""
+
+    reply_to: str
+    wanted: Wanted
+
+
+class FindTopics(msgspec.Struct, frozen=True, tag="topics"):
+    """What is followed?"""
+
+    reply_to: str
+    limit: int
+
+
+class FindNodes(msgspec.Struct, frozen=True, tag="nodes"):
+    """Which processes serve?"""
+
+    reply_to: str
+
+
+class Disconnect(msgspec.Struct, frozen=True, tag="disconnect"):
+    """End a connection; the process that had it answers."""
+
+    reply_to: str
+    session: str
+
+
+class Drain(msgspec.Struct, frozen=True, tag="drain"):
+    """Take no more connections, and close those that there are; the process that is meant answers."""
+
+    reply_to: str
+    node: str
+
+
+Order = Changed | FindConnections | FindTopics | FindNodes | Disconnect | Drain
+read_order = msgspec.json.Decoder(Order).decode
+
+
+class Connections(NamedTuple):
+    """Connections of all processes.
+
+    Attributes:
+        rows: the newest first.
+        total: how many fit what was asked, those that are not among the rows included.
+        silent: processes that heard the question and did not answer in time.
+    """
+
+    rows: list[Live]
+    total: int
+    silent: int
+
+
+def channel(prefix: str) -> str:
+    """The Redis channel of an installation's orders."""
+    return f"{prefix}:orders"
+
+
+class Orders:
+    """Gives orders to the processes of one installation. For synchronous code; safe among threads.
+
+    Args:
+        url: of the installation's Redis.
+        prefix: first part of its keys.
+    """
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self.prefix = prefix
+        self._client = dial.client(url, WAIT_S)
+        self._teller = dial.client(url, TELL_S)
+        self._breaker = store_breaker("giving orders to serving processes")
+
+    def tell(self, change: Changed) -> None:
+        """Have every serving process look at what changed.
+
+        Raises:
+            StoreUnavailable: Redis did not take it. The processes find out by themselves, later.
+        """
+        with self._breaker.asking(), reachable(self._teller):
+            self._teller.publish(channel(self.prefix), msgspec.json.encode(change))
+
+    def connections(self, **wanted: Any) -> Connections:
+        """Find live connections.
+
+        Args:
+            wanted: see `census.Wanted`.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        asked = Wanted(**wanted)
+        answers, silent = self._ask(FindConnections(self._reply_to(), asked))
+        found = [msgspec.json.decode(answer, type=Found) for answer in answers]
+        rows = sorted((row for each in found for row in each.rows), key=lambda row: row.opened_at, reverse=True)
+        return Connections(rows[: asked.limit], sum(each.total for each in found), silent)
+
+    def topics(self, limit: int) -> list[Following]:
+        """The topics that most connections follow, over all processes.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        answers, _ = self._ask(FindTopics(self._reply_to(), limit))
+        merged: dict[str, Following] = {}
+        for answer in answers:
+            for row in msgspec.json.decode(answer, type=Topics).topics:
+                merged[row.topic] = row.added_to(merged[row.topic]) if row.topic in merged else row
+        return sorted(merged.values(), key=lambda row: (-row.subscribers, row.topic))[:limit]
+
+    def nodes(self) -> list[NodeReport]:
+        """The processes that serve, by name.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        answers, _ = self._ask(FindNodes(self._reply_to()))
+        return sorted((msgspec.json.decode(answer, type=NodeReport) for answer in answers), key=lambda node: node.name)
+
+    def disconnect(self, session: str) -> bool:
+        """End a connection, wherever it is. False: no process has it.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        return bool(self._ask(Disconnect(self._reply_to(), session), answers_at_most=1)[0])
+
+    def drain(self, node: str) -> bool:
+        """Have a process take no more connections and close those that it has. False: there is no such process.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        return bool(self._ask(Drain(self._reply_to(), node), answers_at_most=1)[0])
+
+    def _reply_to(self) -> str:
+        return f"{self.prefix}:answers:{secrets.token_hex(8)}"
+
+    def _ask(self, order: Any, answers_at_most: int | None = None) -> tuple[Sequence[bytes], int]:
+        """The answers, and how many processes heard the question without giving one."""
+        with self._breaker.asking(), reachable(self._client):
+            heard = self._client.publish(channel(self.prefix), msgspec.json.encode(order))
+            expected = heard if answers_at_most is None else min(heard, answers_at_most)
+            answers = _gather(self._client, order.reply_to, expected)
+        return answers, heard - len(answers)
+
+
+def _gather(client: redis.Redis, key: str, expected: int) -> list[bytes]:
+    answers: list[bytes] = []
+    until = time.monotonic() + GATHER_S
+    while len(answers) < expected and (left_s := until - time.monotonic()) > 0:
+        found = cast(tuple[bytes, bytes] | None, client.blpop([key], timeout=max(left_s, 0.01)))
+        if found is not None:
+            answers.append(found[1])
+    return answers
+
+
+def orders() -> Orders:
+    """Those of this installation."""
+    return _orders(settings.TICKWIRE.redis_url, settings.TICKWIRE.bus.prefix)
+
+
+@cache
+def _orders(url: str, prefix: str) -> Orders:
+    return Orders(url, prefix)
+
+
+def tell(change: Changed) -> None:
+    """Have every serving process look at what changed; while Redis is away they find out by themselves."""
+    try:
+        orders().tell(change)
+    except StoreUnavailable:
+        pass  # the breaker has logged it
