@@ -24,6 +24,7 @@ from realtime.auth import IsStaff
 from realtime.guesses import guesses
 from realtime.node import VERSION
 from realtime.throttles import requests
+from realtime.trials import trials
 
 
 class StatsView(APIView):
@@ -45,6 +46,7 @@ class StatsView(APIView):
                 "counts": serializers.DictField(child=serializers.IntegerField()),
                 "deaths": serializers.DictField(child=serializers.IntegerField()),
                 "refused": serializers.DictField(child=serializers.IntegerField()),
+                "trials": serializers.DictField(child=serializers.IntegerField()),
                 "breakers": serializers.DictField(child=serializers.DictField()),
             },
         ),
@@ -67,6 +69,7 @@ async def _stats() -> dict[str, Any]:
         "counts": node.hub.stats(),
         "deaths": {task.name: task.deaths for task in (*node.keeper.tasks, canary.task)},
         "refused": {"requests": requests.refused, "credentials": guesses.refused},
+        "trials": trials.counts(),
         "breakers": {
             "rest": reads().breaker.stats(),
             "commands": node.store.breaker.stats(),

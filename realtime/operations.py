@@ -26,9 +26,9 @@ from realtime.principal import Principal
 from realtime.rights import DISCONNECT, DRAIN
 
 LIVE = {
-    "session": "8mJ2kq…", "user": "ada", "key": "k3f9xa7q", "plan": "pro", "address": "203.0.113.9", "client": "python-websockets",
-    "node": "web-1-4711", "opened_at": 1731672000123456, "topics": 12, "sent": 48211, "queued": 0, "lag_ms": 0, "conflated": 3,
-    "gaps": 0, "slow": False,
+    "session": "8mJ2kq…", "user": "ada", "key": "k3f9xa7q", "plan": "pro", "address": "203.0.113.9",
+    "client": "python-websockets", "node": "web-1-4711", "opened_at": 1731672000123456, "topics": 12, "sent": 48211,
+    "queued": 0, "lag_ms": 0, "conflated": 3, "gaps": 0, "slow": False,
 }  # fmt: skip
 NODE = {
     "name": "web-1-4711", "role": "web", "version": "1.0.0", "uptime_s": 86400.5, "connections": 812, "topics": 96, "slow": 1,
@@ -213,6 +213,6 @@ def _check(request: Request, permission: str) -> None:
         PermissionDenied: it has not got it.
     """
     with answering():
-        user = User.objects.get(pk=cast(Principal, request.auth).user_id)
+        user = User.objects.get(pk=cast(int, cast(Principal, request.auth).user_id))  # `IsStaff` saw to it that there is one
         if not user.has_perm(permission):
             raise PermissionDenied(f"this needs the permission {permission!r}")
