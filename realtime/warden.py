@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EVERY_S = 1.0
+EVERY_S = 2.0  # what is told is acted on at once; this is for what is not
 GATHER_S = 0.02  # from the word of a change on, for more of them
 LOOKED_AT = 1000  # connections in one look, beside those that are due
 TEXTS = {
