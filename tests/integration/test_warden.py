@@ -24,6 +24,7 @@ from realtime.auth import Credentials, resolve
 from realtime.connection import Connection
 from realtime.keys import create_key, revoke
 from realtime.models import Account, ApiKey, Ban, Plan
+from realtime.orders import Changed
 from realtime.principal import Principal
 from realtime.rights import PUBLISH, grant
 from realtime.sessions import Sessions
@@ -288,8 +289,6 @@ async def test_a_look_asks_few_queries_however_many_are_connected(desk: Desk, wa
 
 
 async def test_a_change_is_told_over_the_bus_and_acted_on_at_once(desk: Desk, warden: Warden, ada: User) -> None:
-    from realtime.orders import Changed
-
     connections = [await by_key(desk, ada) for _ in range(3)]
     others = [join(desk, await sync_to_async(resolve)(Credentials())) for _ in range(2)]
     await User.objects.filter(pk=ada.pk).aupdate(is_active=False)
@@ -326,3 +325,18 @@ async def test_after_the_bus_was_away_everybody_is_looked_at(desk: Desk, warden:
     warden._bus_changed(False)
     warden._bus_changed(True)
     assert set(warden._due) == {connection.session for connection in connections}
+
+
+async def test_a_key_costs_no_query_after_the_first_until_something_changes(desk: Desk, warden: Warden, ada: User) -> None:
+    _, key = await sync_to_async(create_key)(ada)
+    shown = Credentials(token=key)
+    auth.hears_of_changes(True)
+
+    def queries() -> int:
+        with CaptureQueriesContext(database) as found:
+            resolve(shown)
+        return sum("realtime_apikey" in query["sql"] and query["sql"].startswith("SELECT") for query in found)
+
+    assert [await sync_to_async(queries)() for _ in range(3)] == [1, 0, 0]
+    warden.hear(Changed(users=(ada.pk,)))
+    assert [await sync_to_async(queries)() for _ in range(2)] == [1, 0]

@@ -42,3 +42,13 @@ def test_a_cleared_memory_asks_again() -> None:
     answers.set("a", 1)
     answers.clear()
     assert answers.get("a") is None
+
+
+def test_who_is_told_of_changes_believes_for_long_and_no_longer_when_it_is_not_told(clock: list[float]) -> None:
+    answers: Remembered[int] = Remembered(2.0, told_s=60.0)
+    answers.told = True
+    answers.set("a", 1)
+    clock[0] += 30
+    assert answers.get("a") == 1
+    answers.told = False
+    assert answers.get("a") is None
