@@ -9,6 +9,7 @@ from marketdata.errors import MarketDataError, StoreUnavailable
 from marketdata.store import Stamped, now_us
 from marketdata.topics import Topic, parse
 from realtime import auth, protocol
+from realtime.bans import bans
 from realtime.codes import Code, CodedError
 from realtime.cohorts import Pace
 from realtime.connection import Connection
@@ -302,8 +303,9 @@ class Commands:
         before = self.connection.principal
         if before is not None and before.user_id not in (None, principal.user_id):  # its session, too, is that user's
             raise CodedError(Code.UNAUTHORIZED, "this connection is another user's: open a new one")
+        if bans.covers(self.connection.address, principal.user_id):
+            raise CodedError(Code.PERMISSION_DENIED, auth.BANNED)
         await self._admit(principal)
-        self.hub.identify(self.connection, principal)
         self._reply(
             "authenticated",
             command,

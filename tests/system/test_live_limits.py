@@ -196,7 +196,9 @@ async def test_logging_out_cuts_the_sockets_of_that_session_off(server: Tickwire
     assert await found.closed() == {(4501, "unauthorized")}
 
 
-async def test_a_banned_address_is_cut_off_and_shut_out_until_the_ban_is_lifted(server: Tickwire, stack: AsyncExitStack) -> None:
+async def test_whoever_is_banned_is_cut_off_and_shut_out_until_the_ban_is_lifted(
+    server: Tickwire, stack: AsyncExitStack, keys: dict[str, str]
+) -> None:
     found = Crowd(server, stack, {})
     await found.spread()
     await edit(server, "Ban.objects.create(network='127.0.0.1')")
@@ -205,11 +207,15 @@ async def test_a_banned_address_is_cut_off_and_shut_out_until_the_ban_is_lifted(
         assert await client.closed() == (4503, "disabled")
     assert json.loads(server.get("/api/v1/quotes/AAPL/")[1])["error"]["name"] == "permission_denied"
     await edit(server, "Ban.objects.all().delete()")
+    await edit(server, "Ban.objects.create(user=User.objects.get(username='bob'))")
     async with asyncio.timeout(15):
         welcomed = 0
         while welcomed < 2 * PROCESSES:  # all processes know
             async with server.dial() as client:
                 welcomed += (await client.receive())["type"] == "welcome"
+    async with server.dial() as client:
+        assert (await client.ask("auth", token=keys["bob"]))["code"] == 103
+    assert server.get("/api/v1/me/", **bearer(keys["bob"]))[0] == 403
 
 
 async def test_who_goes_on_sending_too_many_commands_is_closed_with_4013(server: Tickwire, keys: dict[str, str]) -> None:
