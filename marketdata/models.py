@@ -1,4 +1,4 @@
-"""Instruments, feeds and closed bars at rest."""
+"""Instruments, feeds, closed bars and the audit log at rest."""
 
 from __future__ import annotations
 
@@ -105,3 +105,28 @@ class Kline(models.Model):
 
     def __str__(self) -> str:
         return f"{self.symbol} {self.interval} {self.open_time}"
+
+
+class JournalEntry(models.Model):
+    """One thing that somebody did. It refers to no other row, so that nothing that happens later changes it."""
+
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+    user_id = models.BigIntegerField(null=True, db_index=True)
+    who = models.CharField(max_length=150)
+    address = models.CharField(max_length=45, blank=True)
+    action = models.CharField(max_length=32)
+    kind = models.CharField(max_length=100)
+    name = models.CharField(max_length=200, blank=True)
+    key = models.CharField(max_length=64, blank=True)
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    correlation = models.CharField("request", max_length=64, blank=True, help_text="Its name in the server's log lines.")
+
+    class Meta:
+        ordering = ["-pk"]
+        verbose_name = "audit log entry"
+        verbose_name_plural = "audit log"
+        indexes = [models.Index(fields=["kind", "key"])]
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.action} {self.kind} {self.name}"

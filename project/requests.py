@@ -1,4 +1,7 @@
-"""Each HTTP request's name: taken from `X-Request-ID` or made, shown in its log lines, and returned."""
+"""Each HTTP request's name: taken from `X-Request-ID` or made, shown in its log lines, and returned.
+
+The audit log learns here on whose behalf things happen.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
-from marketdata import correlation
+from marketdata import correlation, journal
 
 HEADER = "X-Request-ID"
 Answer = Callable[[HttpRequest], HttpResponseBase]
@@ -26,7 +29,8 @@ def correlated(answer: Answer | AsyncAnswer) -> Answer | AsyncAnswer:
 def _called(answer: Answer) -> Answer:
     def named(request: HttpRequest) -> HttpResponseBase:
         name = _begin(request)
-        response = answer(request)
+        with journal.serving(request):
+            response = answer(request)
         response[HEADER] = name
         return response
 
@@ -36,7 +40,8 @@ def _called(answer: Answer) -> Answer:
 def _awaited(answer: AsyncAnswer) -> AsyncAnswer:
     async def named(request: HttpRequest) -> HttpResponseBase:
         name = _begin(request)
-        response = await answer(request)
+        with journal.serving(request):
+            response = await answer(request)
         response[HEADER] = name
         return response
 

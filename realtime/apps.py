@@ -14,16 +14,34 @@ class RealtimeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Tell of changes, and see to the first plans after every migration; a data migration would lose them to the flush
-        between tests.
+        """Tell of changes and note them, and see to the first plans and roles after every migration; a data migration would
+        lose them to the flush between tests.
         """
-        post_migrate.connect(_load_first_plans, sender=self)
+        post_migrate.connect(_load_first_rows, sender=self)
         from realtime import changes
 
         changes.connect()
+        _watch()
 
 
-def _load_first_plans(**given: Any) -> None:
+def _load_first_rows(**given: Any) -> None:
     from realtime.limits import load_first_plans
+    from realtime.roles import load_roles
 
-    load_first_plans(given.get("apps", apps))  # a flush, unlike a migration, gives none
+    found = given.get("apps", apps)  # a flush, unlike a migration, gives none
+    load_first_plans(found)
+    load_roles(found)
+
+
+def _watch() -> None:
+    """Note in the audit log what becomes of plans, accounts, keys, users and roles."""
+    from django.contrib.auth.models import Group, User
+
+    from marketdata.journal import watch
+    from realtime.models import Account, ApiKey, Plan
+
+    watch(Plan)
+    watch(Account)
+    watch(ApiKey, ignored=["hash", "last_used_at"])
+    watch(User, hidden=["password"], ignored=["last_login"], relations=["groups", "user_permissions"])
+    watch(Group, relations=["permissions"])

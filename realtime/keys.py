@@ -15,6 +15,7 @@ from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from marketdata.journal import doing
 from realtime.models import ApiKey
 from realtime.rights import PUBLISH, holds
 
@@ -72,10 +73,11 @@ def with_rights() -> QuerySet[ApiKey]:
 def revoke(keys: QuerySet[ApiKey]) -> int:
     """End keys for good, and the connections that use them; returns how many were not ended before."""
     ended = 0
-    for key in keys.filter(revoked_at=None):
-        key.revoked_at = timezone.now()
-        key.save(update_fields=["revoked_at"])  # one by one: each is told, and is a line of the audit log
-        ended += 1
+    with doing("revoke"):
+        for key in keys.filter(revoked_at=None):
+            key.revoked_at = timezone.now()
+            key.save(update_fields=["revoked_at"])  # one by one: each is told, and is a line of the audit log
+            ended += 1
     return ended
 
 

@@ -1,44 +1,22 @@
-"""Instruments, feeds and stored bars in the admin."""
+"""Feeds in the admin."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from marketdata import feeds
+from marketdata.admin.journal import Journaled
 from marketdata.errors import FeedError, StoreUnavailable
 from marketdata.feed_status import FeedStatus, feed_statuses
-from marketdata.models import Feed, Instrument, Kline
+from marketdata.models import Feed
 from marketdata.roster import standby_flaw
 from marketdata.store import Store
 from marketdata.topics import SYMBOL
-
-
-@admin.register(Instrument)
-class InstrumentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot subscript it
-    """What is traded, and what is served."""
-
-    list_display = ("symbol", "name", "kind", "venue", "currency", "session", "simulated", "active")
-    list_filter = ("active", "kind", "venue", "session", "simulated")
-    search_fields = ("symbol", "name")
-    readonly_fields = ("updated_at",)
-    actions = ("activate", "deactivate")
-
-    @admin.action(description="Activate the selected instruments")
-    def activate(self, request: HttpRequest, found: QuerySet[Instrument]) -> None:
-        """Serve them."""
-        self.message_user(request, f"{found.update(active=True)} activated.")
-
-    @admin.action(description="Deactivate the selected instruments")
-    def deactivate(self, request: HttpRequest, found: QuerySet[Instrument]) -> None:
-        """Serve them no longer."""
-        self.message_user(request, f"{found.update(active=False)} deactivated.")
 
 
 class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # Django cannot subscript it
@@ -110,7 +88,7 @@ def _noted() -> dict[str, FeedStatus]:
 
 
 @admin.register(Feed)
-class FeedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot subscript it
+class FeedAdmin(Journaled):
     """Where ticks come from."""
 
     form = FeedForm
@@ -140,31 +118,3 @@ class FeedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot su
         counts = ("rejected", "lost", "duplicates", "backwards", "shed")
         words += [f"{count} {name}" for name in counts if (count := getattr(noted, name))]
         return ", ".join([*words, "flooded"] if noted.flooded else words)
-
-
-@admin.register(Kline)
-class KlineAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot subscript it
-    """Closed bars, to look at."""
-
-    list_display = ("symbol", "interval", "opened", "open", "high", "low", "close", "volume", "trades", "revision")
-    list_filter = ("interval",)
-    search_fields = ("=symbol",)
-    ordering = ("-open_time",)
-    show_full_result_count = False
-
-    @admin.display(description="open time (UTC)", ordering="open_time")
-    def opened(self, kline: Kline) -> str:
-        """Open time for a person."""
-        return datetime.fromtimestamp(kline.open_time / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
-        """Nobody: bars are made from trades."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Kline | None = None) -> bool:  # noqa: ARG002
-        """Nobody."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Kline | None = None) -> bool:  # noqa: ARG002
-        """Nobody."""
-        return False
