@@ -30,6 +30,7 @@ COMMAND_LINE = "command line"  # who acts where there is no request
 VISITOR = "visitor"
 
 _request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
+_verb: ContextVar[str] = ContextVar("verb", default="change")
 _watched: dict[type[Model], Watch] = {}
 
 
@@ -61,6 +62,16 @@ def serving(request: HttpRequest) -> Iterator[None]:
         yield
     finally:
         _request.reset(token)
+
+
+@contextmanager
+def doing(verb: str) -> Iterator[None]:
+    """Rows that are changed meanwhile are noted under that verb."""
+    token = _verb.set(verb)
+    try:
+        yield
+    finally:
+        _verb.reset(token)
 
 
 def actor() -> Actor:
@@ -147,7 +158,7 @@ def _after_save(
     fields = _fields(sender, update_fields)
     if raw or not fields or (before is None and not created):
         return
-    _note_row("add" if created else "change", instance, before, _state(instance, fields))
+    _note_row("add" if created else _verb.get(), instance, before, _state(instance, fields))
 
 
 def _before_delete(sender: type[Model], instance: Model, **_: Any) -> None:

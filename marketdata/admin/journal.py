@@ -64,15 +64,24 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot sub
 class JournalEntryAdmin(ReadOnly):
     """Who did what, with before and after."""
 
-    list_display = ("at", "who", "action", "kind", "name", "summary", "address", "correlation")
+    list_display = ("time", "who", "action", "kind", "name", "summary", "address", "correlation")
     list_filter = ("action", "kind")
     search_fields = ("who", "name", "action", "kind", "address", "correlation")
     search_help_text = "Who, what it was done to, address, or the request's name as in the server's log."
     date_hierarchy = "at"
     show_full_result_count = False
     list_per_page = 50
-    fields = ("at", "who", "address", "correlation", "action", "kind", "row", "changes")
-    readonly_fields = ("row", "changes")
+    fields = ("time", "who", "address", "correlation", "action", "kind", "row", "changes")
+    readonly_fields = ("time", "row", "changes")
+
+    @admin.display(description="time (UTC)", ordering="pk")
+    def time(self, entry: JournalEntry) -> str:
+        """When it was done, to the second."""
+        return f"{entry.at:%Y-%m-%d %H:%M:%S}"
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """The list under its own name: nothing is selected here."""
+        return super().changelist_view(request, {"title": "Audit log", **(extra_context or {})})
 
     @admin.display(description="before → after")
     def summary(self, entry: JournalEntry) -> SafeString:
