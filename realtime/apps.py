@@ -34,14 +34,15 @@ def _load_first_rows(**given: Any) -> None:
 
 
 def _watch() -> None:
-    """Note in the audit log what becomes of plans, accounts, keys, users and roles."""
+    """Note in the audit log what becomes of plans, accounts, bans, keys, users and roles."""
     from django.contrib.auth.models import Group, User
 
     from marketdata.journal import watch
-    from realtime.models import Account, ApiKey, Plan
+    from realtime.models import Account, ApiKey, Ban, Plan
 
     watch(Plan)
     watch(Account)
+    watch(Ban)
     watch(ApiKey, ignored=["hash", "last_used_at"])
     watch(User, hidden=["password"], ignored=["last_login"], relations=["groups", "user_permissions"])
     watch(Group, relations=["permissions"])

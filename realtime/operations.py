@@ -20,6 +20,7 @@ from rest_framework.views import APIView
 from marketdata.database import answering
 from realtime.auth import IsStaff
 from realtime.census import MOST_ROWS, Following, Live, NodeReport, Wanted
+from realtime.dismissals import disconnect, drain
 from realtime.orders import orders
 from realtime.own_keys import IsUser
 from realtime.principal import Principal
@@ -148,7 +149,7 @@ class ConnectionView(APIView):
     def delete(self, request: Request, session: str) -> HttpResponse:
         """With the permission `realtime.disconnect`."""
         _check(request, DISCONNECT)
-        if not orders().disconnect(session):
+        if not disconnect(session):
             raise NotFound("there is no such connection")
         return HttpResponse(status=204)
 
@@ -201,7 +202,7 @@ class DrainView(APIView):
     def post(self, request: Request, node: str) -> HttpResponse:
         """With the permission `realtime.drain`. It goes on until the process is started anew."""
         _check(request, DRAIN)
-        if not orders().drain(node):
+        if not drain(node):
             raise NotFound("there is no such process")
         return _json(Nodes([each for each in orders().nodes() if each.name == node]), 202)
 

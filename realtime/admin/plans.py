@@ -93,8 +93,8 @@ class PlanAdmin(Journaled):
         *[_section(title, names) for title, names in SECTIONS],
     ]
     list_display = (
-        "name", "enabled", "priority", "topics_per_connection", "connections_per_user", "connection_policy", "max_rate",
-        "commands", "requests", "types", "chosen", "delay_seconds", "trial", "used_by", "different",
+        "name", "enabled", "used_by", "different", "topics_per_connection", "connections_per_user", "connection_policy",
+        "max_rate", "commands", "requests", "types", "chosen", "delay_seconds", "priority", "trial",
     )  # fmt: skip
     search_fields = ("name",)
 
