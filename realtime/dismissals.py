@@ -32,17 +32,16 @@ def find(session: str) -> Live | None:
     return rows[0] if rows else None
 
 
-def disconnect(session: str) -> bool:
-    """End a connection. False: there is none.
+def disconnect(live: Live) -> bool:
+    """End a connection. False: it was gone already.
 
     Raises:
         StoreUnavailable: Redis does not answer.
     """
-    live = find(session)
-    if live is None or not orders().disconnect(session):
-        return False
-    note("disconnect", "connection", name_of(session), before=_told(live))
-    return True
+    ended = orders().disconnect(live.session)
+    if ended:
+        note("disconnect", "connection", name_of(live.session), before=_told(live))
+    return ended
 
 
 def drain(node: str) -> bool:

@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 from marketdata.database import answering
 from realtime.auth import IsStaff
 from realtime.census import MOST_ROWS, Following, Live, NodeReport, Wanted
-from realtime.dismissals import disconnect, drain
+from realtime.dismissals import disconnect, drain, find
 from realtime.orders import orders
 from realtime.own_keys import IsUser
 from realtime.principal import Principal
@@ -149,7 +149,8 @@ class ConnectionView(APIView):
     def delete(self, request: Request, session: str) -> HttpResponse:
         """With the permission `realtime.disconnect`."""
         _check(request, DISCONNECT)
-        if not disconnect(session):
+        live = find(session)
+        if live is None or not disconnect(live):
             raise NotFound("there is no such connection")
         return HttpResponse(status=204)
 

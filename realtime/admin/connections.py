@@ -52,7 +52,7 @@ class Dismissal(forms.Form):
     action = forms.ChoiceField(
         choices=[("disconnect", "Disconnect"), ("ban_user", "Ban their users"), ("ban_address", "Ban their addresses")]
     )
-    span = forms.TypedChoiceField(choices=SPANS, required=False, coerce=int, empty_value=None)
+    span = forms.TypedChoiceField(choices=SPANS, required=False, coerce=int, empty_value=None, initial=SPANS[0][0])
     reason = forms.CharField(required=False, max_length=200)
 
 
@@ -119,16 +119,24 @@ class LiveConnectionAdmin(ReadOnly):
 
     def _dismiss(self, request: HttpRequest, asked: dict[str, Any]) -> None:
         sessions = request.POST.getlist("session")[:MOST_ROWS]
+        chosen = _chosen(request, sessions)
+        done = len(chosen)
         if asked["action"] == "disconnect":
-            done = sum(disconnect(session) for session in sessions)
+            done = sum(disconnect(live) for live in chosen)
             messages.success(request, f"{done} disconnected; they may come again.")
         else:
-            chosen = [live for session in sessions if (live := find(session)) is not None]
-            done = len(chosen)
             shut_out = _ban_users if asked["action"] == "ban_user" else _ban_addresses
             shut_out(request, chosen, asked["span"], asked["reason"])
         if gone := len(sessions) - done:
             messages.info(request, f"{gone} had gone already.")
+
+
+def _chosen(request: HttpRequest, sessions: list[str]) -> list[Live]:
+    """Those that are still there: asked for once, as the page did, and one by one only where newer ones pushed them off it."""
+    search = Search(request.GET)
+    shown = {live.session: live for live in orders().connections(**search.wanted()).rows} if search.is_valid() else {}
+    found = (shown.get(session) or find(session) for session in sessions)
+    return [live for live in found if live is not None]
 
 
 def _found(search: Search) -> tuple[Connections | None, str]:
