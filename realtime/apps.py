@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.apps import AppConfig, apps
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class RealtimeConfig(AppConfig):
@@ -17,11 +17,18 @@ class RealtimeConfig(AppConfig):
         """Tell of changes and note them, and see to the first plans and roles after every migration; a data migration would
         lose them to the flush between tests.
         """
+        pre_migrate.connect(_before_migration, sender=self)
         post_migrate.connect(_load_first_rows, sender=self)
         from realtime import changes
 
         changes.connect()
         _watch()
+
+
+def _before_migration(using: str, **_: Any) -> None:
+    from realtime.roles import note_permissions
+
+    note_permissions(using)
 
 
 def _load_first_rows(**given: Any) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 
 from marketdata.journal import note
 from marketdata.models import Feed, Instrument, JournalEntry, Kline
 from realtime.keys import create_key
 from realtime.models import Account, ApiKey, Plan
-from realtime.roles import load_roles, permissions_of
+from realtime.roles import load_roles, note_permissions, permissions_of
 from tests.integration.admin_parts import ACTION, member, shown
 
 pytestmark = pytest.mark.django_db
@@ -131,6 +132,15 @@ def test_a_group_that_was_changed_stays_as_it_is() -> None:
     viewer.permissions.set(Permission.objects.filter(codename="view_plan"))
     load_roles(apps)
     assert [one.codename for one in viewer.permissions.all()] == ["view_plan"]
+
+
+def test_what_a_migration_brings_is_given_to_groups_that_exist() -> None:
+    viewer, kind = Group.objects.get(name="viewer"), ContentType.objects.get_for_model(Plan)
+    viewer.permissions.clear()
+    note_permissions("default")
+    Permission.objects.create(codename="view_rumour", name="Can view rumour", content_type=kind)
+    load_roles(apps)
+    assert [one.codename for one in viewer.permissions.all()] == ["view_rumour"]
 
 
 def test_a_group_that_is_missing_is_made() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,11 +23,12 @@ PEOPLE = (
 from django.contrib.auth.models import User
 from realtime.keys import create_key
 from realtime.models import Account, Plan
-User.objects.create_superuser("root", password="correct horse")
+root = User.objects.create_superuser("root", password="correct horse")
 for name in ("ada", "bob", "eve"):
     user = User.objects.create_user(name)
     Account.objects.create(user=user, plan=Plan.objects.create(name=f"plan-{name}", topics_per_connection=10))
     print(create_key(user)[1])
+print(create_key(root, is_staff=True)[1])
 """
 )
 TOPICS = ["quote.AAPL", "quote.MSFT", "quote.BTC-USDT"]
@@ -37,7 +40,7 @@ PAGES = (
 
 @pytest.fixture(scope="module")
 def server(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tickwire]:
-    """Two serving processes; `planted` are the keys of Ada, Bob and Eve."""
+    """Two serving processes; `planted` are the keys of Ada, Bob, Eve and root."""
     folder = tmp_path_factory.mktemp("admin")
     yield from run_server(folder, redis_url, f"{folder.name}-{os.getpid()}", [*SERVE, "--workers", "2"], plant=PEOPLE)
 
@@ -58,7 +61,7 @@ def admin(page: Page, server: Tickwire) -> Iterator[Page]:
 
 @contextmanager
 def client(server: Tickwire, whose: int) -> Iterator[ClientConnection]:
-    """A socket of one of the three."""
+    """A socket of one of them."""
     key = server.planted.split()[whose]
     with connect(server.socket_url, additional_headers={"Authorization": f"Bearer {key}"}) as socket:
         until(socket, lambda message: message["type"] == "welcome")
@@ -112,7 +115,7 @@ def test_a_connection_on_any_node_is_found_and_ended(admin: Page, server: Tickwi
     with client(server, 1) as one, client(server, 1) as two:
         seek(admin, server, "bob")
         expect(admin.locator("#result_list tbody tr")).to_have_count(2)
-        admin.locator("[name=session]").nth(1).check()
+        admin.locator("[data-choose-all]").check()
         dismiss(admin, "disconnect")
         expect(admin.locator(".messagelist")).to_contain_text("2 disconnected")
         assert {closed(one), closed(two)} == {4503}
@@ -159,3 +162,23 @@ def test_a_key_is_made_and_shown_once(admin: Page, server: Tickwire) -> None:
     assert (status, json.loads(body)["user"]) == (200, "ada")
     admin.get_by_role("link", name=f"Key {key[3:11]}").click()
     expect(admin.locator("body")).not_to_contain_text(key)
+
+
+def test_what_is_done_over_rest_is_in_the_audit_log_too(admin: Page, server: Tickwire) -> None:
+    key = server.planted.split()[3]
+    with client(server, 0) as socket:
+        (live,) = ask(server, key, "admin/connections/?user=ada")["connections"]
+        ask(server, key, f"admin/connections/{live['session']}/", "DELETE")
+        assert closed(socket) == 4503
+    ask(server, key, f"admin/nodes/{live['node']}/drain/", "POST")
+    admin.goto(server.url + "/admin/marketdata/journalentry/")
+    rows = admin.locator("#result_list tbody tr")
+    expect(rows.nth(0)).to_contain_text(re.compile(rf"root\s*drain\s*node\s*{live['node']}"))
+    expect(rows.nth(1)).to_contain_text(re.compile(r"root\s*disconnect\s*connection"))
+    expect(admin.locator("body")).not_to_contain_text(live["session"])
+
+
+def ask(server: Tickwire, key: str, path: str, method: str = "GET") -> Any:
+    request = urllib.request.Request(f"{server.url}/api/v1/{path}", method=method, headers={"Authorization": f"Bearer {key}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.loads(answer.read() or b"null")
