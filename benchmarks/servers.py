@@ -35,7 +35,8 @@ from realtime.keys import create_key
 from realtime.models import Account, Plan
 Instrument.objects.bulk_create(Instrument(symbol=f"S{number:04d}", name="-", kind="stock") for number in range(%d))
 roomy = Plan.objects.create(
-    name="bench", topics_per_connection=2000, connections_per_user=100000, commands_per_second=50, command_burst=200)
+    name="bench", topics_per_connection=2000, connections_per_user=100000, commands_per_second=50, command_burst=200,
+    requests_per_second=100000, request_burst=100000)
 user = User.objects.create_user("bench", is_staff=True)
 Account.objects.create(user=user, plan=roomy)
 print(create_key(user, is_staff=True)[1])
@@ -173,13 +174,18 @@ def redis_server(home: Path, core: int = machine.CLIENT_CORE) -> Iterator[Path]:
 @contextmanager
 def tickwire(home: Path, bus: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[Target]:
     """Tickwire as it ships: migrated database, 1000 instruments, an API key with a roomy plan, `manage.py serve`."""
-    env, manage = {**os.environ, **_settings(home, bus, settings)}, [sys.executable, "manage.py"]
-    subprocess.run([*manage, "migrate", "-v0"], cwd=ROOT, env=env, check=True)
-    shell = [*manage, "shell", "-v0", "-c", SETUP % TOPICS]
-    key = subprocess.run(shell, cwd=ROOT, env=env, check=True, capture_output=True, text=True).stdout.strip()
+    manage(home, bus, "migrate", "-v0", settings=settings)
+    key = manage(home, bus, "shell", "-v0", "-c", SETUP % TOPICS, settings=settings)
     with serving(home, bus, key, settings=settings) as target:
         prime(bus)
         yield target
+
+
+def manage(home: Path, bus: Path, *arguments: str, settings: Mapping[str, str] | None = None) -> str:
+    """What a management command of Tickwire prints."""
+    env = {**os.environ, **_settings(home, bus, settings)}
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True).stdout.strip()
 
 
 @contextmanager

@@ -36,6 +36,11 @@ def body(topic: Topic) -> bytes:
     return BODY % (topic.partition(b".")[2], time.time_ns() // 1000)
 
 
+def quote(symbol: str) -> dict[str, str | int]:
+    """One quote, now: the fields of its body."""
+    return {"symbol": symbol, "ts": time.time_ns() // 1000, "bid": "274.83", "bid_size": "400", "ask": "274.85", "ask_size": "300"}
+
+
 def message(topic: Topic, seq: int) -> bytes:
     """One trade as Tickwire's clients get it; for systems that pass on what they are given."""
     return MESSAGE % (topic, seq, body(topic))
