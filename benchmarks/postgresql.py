@@ -50,7 +50,7 @@ def server(before: Callable[[], None] | None = None, **options: str) -> Iterator
     assert INITDB
     assert POSTGRES
     user = _user()
-    home = Path(tempfile.mkdtemp(prefix="tickwire-pg-", dir="/tmp"))  # noqa: S108 -- a socket's path must be short
+    home = Path(tempfile.mkdtemp(prefix="tickwire-pg-", dir="/tmp"))
     if user:
         shutil.chown(home, user)
     try:

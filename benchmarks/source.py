@@ -38,7 +38,14 @@ def body(topic: Topic) -> bytes:
 
 def quote(symbol: str) -> dict[str, str | int]:
     """One quote, now: the fields of its body."""
-    return {"symbol": symbol, "ts": time.time_ns() // 1000, "bid": "274.83", "bid_size": "400", "ask": "274.85", "ask_size": "300"}
+    return {
+        "symbol": symbol,
+        "ts": time.time_ns() // 1000,
+        "bid": "274.83",
+        "bid_size": "400",
+        "ask": "274.85",
+        "ask_size": "300",
+    }
 
 
 def message(topic: Topic, seq: int) -> bytes:

@@ -25,8 +25,13 @@ _asking = Lock()
 class Reader(Protocol):
     """Who reads or publishes."""
 
-    user_id: int | None
-    can_publish: bool
+    @property
+    def user_id(self) -> int | None:
+        """None for visitors."""
+
+    @property
+    def can_publish(self) -> bool:
+        """Whether ticks are taken."""
 
     @property
     def delay_us(self) -> int:
@@ -112,20 +117,28 @@ def known_instruments() -> Instruments:
     return known
 
 
-def listed(symbol: str) -> Instrument:
-    """The active instrument of a symbol.
+def listed(symbol: str, known: Instruments | None = None) -> Instrument:
+    """The active instrument of a symbol, of those that are known, or else of `known_instruments`.
 
     Raises:
         UnknownSymbol: there is none.
     """
-    found = known_instruments().get(symbol)
+    found = (known or known_instruments()).get(symbol)
     if found is None:
         raise UnknownSymbol(f"there is no instrument {symbol!r}")
     return found
 
 
 def readable(text: str, reader: Reader) -> Topic:
-    """The topic of that text, for a reader who may have it.
+    """The topic of that text, for a reader who may have it; see `granted`."""
+    return granted(text, reader, known_instruments())[0]
+
+
+def granted(text: str, reader: Reader, known: Instruments) -> tuple[Topic, Instrument]:
+    """The topic of that text with its instrument, for a reader who may have it.
+
+    Args:
+        known: the instruments; nothing is asked for here.
 
     Raises:
         UnknownTopic, UnsupportedType: the text is no topic.
@@ -133,6 +146,6 @@ def readable(text: str, reader: Reader) -> Topic:
         NotInPlan: the reader's plan leaves its type or symbol out.
     """
     topic = topics.parse(text)
-    listed(topic.symbol)
+    instrument = listed(topic.symbol, known)
     check_plan(topic.type, topic.symbol, reader)
-    return topic
+    return topic, instrument

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Collection, Iterable
 from datetime import datetime, time
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple, Self
 from zoneinfo import ZoneInfo
 
@@ -45,10 +45,16 @@ SESSIONS: dict[str, Session | None] = {
 
 def is_open(session: str, ts_us: int) -> bool:
     """Whether an instrument of that session trades at an instant, in µs since the Unix epoch."""
+    return _is_open_in(session, ts_us // 60_000_000)
+
+
+@lru_cache(maxsize=1024)
+def _is_open_in(session: str, minute: int) -> bool:
+    """Sessions begin and end with a minute."""
     found = SESSIONS[session]
     if found is None:
         return True
-    local = datetime.fromtimestamp(ts_us / 1e6, found.zone)
+    local = datetime.fromtimestamp(minute * 60, found.zone)
     return local.weekday() < 5 and any(opens <= local.time() < closes for opens, closes in found.hours)
 
 

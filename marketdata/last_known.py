@@ -67,12 +67,13 @@ class LastKnown:
             if not known:
                 raise
             return [Value(known[topic], False) if topic in known else None for topic in topics]
-        self._note(topics, found)
+        self.note(topics, found)
         lost = self._find([topic for topic, stamped in zip(topics, found, strict=True) if stamped is None])
         pairs = zip(topics, found, strict=True)
         return [Value(lost[topic], False) if topic in lost else Value(stamped, True) for topic, stamped in pairs]
 
-    def _note(self, topics: Sequence[str], found: Sequence[Stamped | None]) -> None:
+    def note(self, topics: Sequence[str], found: Sequence[Stamped | None]) -> None:
+        """Remember what the store has just said of topics; None: nothing."""
         with self._lock:
             for topic, stamped in zip(topics, found, strict=True):
                 if stamped is not None:

@@ -148,11 +148,16 @@ class NamesField(serializers.CharField):
 
     def to_internal_value(self, data: Any) -> Any:
         """The names in their order."""
-        parts = (part.strip() for part in super().to_internal_value(data).split(","))
-        names = list(dict.fromkeys(part for part in parts if part))
+        names = split(super().to_internal_value(data))
         if not names:
             self.fail("blank")
         return names
+
+
+def split(text: str) -> list[str]:
+    """Names that are joined by commas, each once, in their order."""
+    parts = (part.strip() for part in text.split(","))
+    return list(dict.fromkeys(part for part in parts if part))
 
 
 class InstrumentsQuery(serializers.Serializer[Any]):

@@ -161,7 +161,23 @@ def _latest(fields: list[Any]) -> Stamped | None:
 
 _LATEST_FIELDS = ("e", "s", "p", "b")
 
-# One reply for all instead of one for each: a ninth of what `latest` costs the reader.
+# One argument with all topics and one flat reply, instead of one each: a tenth of what a pipeline of HMGET costs the reader.
+_NEWEST = """
+local found, at = {}, 0
+for topic in string.gmatch(ARGV[2], '[^\\n]+') do
+  local fields = redis.call('HMGET', ARGV[1] .. topic, 'e', 's', 'p', 'b')
+  found[at + 1], found[at + 2], found[at + 3], found[at + 4] = fields[1], fields[2], fields[3], fields[4]
+  at = at + 4
+end
+return found
+"""
+
+
+def _newest(reply: list[Any]) -> list[Stamped | None]:
+    each = zip(reply[::4], reply[1::4], reply[2::4], reply[3::4], strict=True)
+    return [Stamped(epoch.decode(), int(seq), int(at), body) if body is not None else None for epoch, seq, at, body in each]
+
+
 _STAMPS = """
 local found = {}
 for i = 2, #ARGV do
@@ -286,10 +302,10 @@ class Store:
         Raises:
             StoreUnavailable: Redis did not answer.
         """
-        with reachable(self.client), self.client.pipeline(transaction=False) as pipe:
-            for topic in topics:
-                pipe.hmget(self.layout.topics + topic, *_LATEST_FIELDS)
-            return [_latest(fields) for fields in pipe.execute()]
+        if not topics:
+            return []
+        with reachable(self.client):
+            return _newest(cast(list[Any], self.client.eval(_NEWEST, 0, self.layout.topics, "\n".join(topics))))
 
     def history(
         self, topic: str, *, from_seq: int = 1, to_seq: int | None = None, limit: int = 1000, newest: bool = False
@@ -373,10 +389,10 @@ class AsyncStore:
 
     async def latest(self, topics: Sequence[str]) -> list[Stamped | None]:
         """See `Store.latest`."""
-        async with areachable(self.client), self.client.pipeline(transaction=False) as pipe:
-            for topic in topics:
-                pipe.hmget(self.layout.topics + topic, *_LATEST_FIELDS)
-            return [_latest(fields) for fields in await pipe.execute()]
+        if not topics:
+            return []
+        async with areachable(self.client):
+            return _newest(await self.client.eval(_NEWEST, 0, self.layout.topics, "\n".join(topics)))
 
     async def history(
         self, topic: str, *, from_seq: int = 1, to_seq: int | None = None, limit: int = 1000, newest: bool = False

@@ -25,10 +25,11 @@ from marketdata.errors import NotInPlan, TooMany, UnknownSymbol, UnknownTopic, U
 from marketdata.instruments import SESSIONS, Instrument
 from marketdata.last_known import last_known
 from marketdata.serializers import MOST_TOPICS
+from marketdata.snapshots import is_stale
 from marketdata.store import now_us
 from marketdata.ticks import Kline, Quote, Ticker, from_body
 from marketdata.topics import DataType, Interval, Topic
-from marketdata.views import ReaderView, is_stale, reads, store
+from marketdata.views import ReaderView, reads, store
 
 PREFIX = "/udf/"
 MOST_BARS = 5000

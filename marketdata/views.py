@@ -9,13 +9,11 @@ Rules of this file:
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar, cast
 
 import msgspec
-from django.conf import settings
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
@@ -27,11 +25,11 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from marketdata import history, openapi, ticks
+from marketdata import history, openapi, snapshots, ticks
 from marketdata.access import MayPublish, MayRead, Reader, known_instruments, listed, readable, reader_of
-from marketdata.errors import BadTick, MarketDataError, StoreUnavailable, TooLarge, TooMany
+from marketdata.errors import BadTick, TooLarge, TooMany
 from marketdata.ingest import Ingest
-from marketdata.instruments import Instrument, instruments, is_open
+from marketdata.instruments import Instrument, instruments
 from marketdata.last_known import last_known
 from marketdata.openapi import describe
 from marketdata.publisher import Publisher
@@ -46,7 +44,6 @@ from marketdata.serializers import (
     InstrumentsQuery,
     Klines,
     KlinesQuery,
-    Rejected,
     RejectedTick,
     Snapshot,
     Snapshots,
@@ -58,11 +55,10 @@ from marketdata.serializers import (
     Update,
     Updates,
 )
-from marketdata.store import Stamped, Store, now_us
+from marketdata.store import Store
 from marketdata.topics import DataType, Interval, Topic, parse
 
 READ_S = 2.0  # who waits for an answer is told sooner that none comes than a writer, whose update may have gone through
-UNREACHED = StoreUnavailable("the market data cannot be reached just now")
 
 
 @cache
@@ -83,13 +79,6 @@ _reads = cache(Reads)
 def ingest() -> Ingest:
     """This process's ingest."""
     return Ingest(Publisher.from_settings(), instruments())
-
-
-def is_stale(latest: Stamped | None, instrument: Instrument, now_us: int) -> bool:
-    """Whether a topic has been silent for longer than allowed while its instrument's session is open."""
-    allowed_us = settings.TICKWIRE.sources.stale_after_s * 1_000_000
-    silent = latest is None or now_us - latest.published_us > allowed_us
-    return silent and is_open(instrument.session, now_us)
 
 
 class ReaderView(APIView):
@@ -113,14 +102,13 @@ def _asked(kind: type[Serializer[Any]], request: Request) -> dict[str, Any]:
 
 
 def _json(answer: msgspec.Struct) -> HttpResponse:
-    return HttpResponse(msgspec.json.encode(answer), content_type="application/json")
+    return HttpResponse(msgspec.json.encode(answer), content_type=snapshots.CONTENT_TYPE)
 
 
 def _conditional(request: Request, answer: msgspec.Struct) -> HttpResponseBase:
     """The answer with its ETag, or 304 where the client has it already."""
     response = _json(answer)
-    etag = f'"{hashlib.blake2b(response.content, digest_size=12).hexdigest()}"'
-    response["ETag"] = etag
+    response["ETag"] = etag = snapshots.etag(response.content)
     return get_conditional_response(request._request, etag=etag, response=response) or response
 
 
@@ -198,8 +186,8 @@ class _OfTypeView(ReaderView):
 
     def of_symbol(self, request: Request, symbol: str) -> HttpResponseBase:
         """Of one symbol."""
-        topic = Topic(self.data_type, symbol)
-        return _conditional(request, _latest({topic: listed(symbol)})[topic])
+        (answer,) = _answer(snapshots.Wanted({str(Topic(self.data_type, symbol)): listed(symbol)}, [])).snapshots
+        return _conditional(request, answer)
 
 
 class QuotesView(_OfTypeView):
@@ -264,34 +252,12 @@ def _bounded(names: Sequence[str]) -> Sequence[str]:
 
 
 def _snapshots(names: Sequence[str], reader: Reader) -> Snapshots:
-    found: dict[Topic, Instrument] = {}
-    refused = []
-    for name in names:
-        try:
-            topic = readable(name, reader)
-            found[topic] = listed(topic.symbol)
-        except MarketDataError as error:
-            refused.append(Rejected(name, error.code, error.label, str(error)))
-    snapshots = _latest(found)
-    unknown = [Rejected(str(topic), UNREACHED.code, UNREACHED.label, str(UNREACHED)) for topic in found if topic not in snapshots]
-    return Snapshots(list(snapshots.values()), refused + unknown)
+    return _answer(snapshots.wanted(names, reader))
 
 
-def _latest(wanted: Mapping[Topic, Instrument]) -> dict[Topic, Snapshot]:
+def _answer(wanted: snapshots.Wanted) -> Snapshots:
     """The latest values; while the store cannot be asked, the last known ones, without those that nobody here knows."""
-    values = last_known(store().layout.prefix).latest(reads(), [str(topic) for topic in wanted])
-    now = now_us()
-    return {
-        topic: _snapshot(str(topic), value.stamped, not value.current or is_stale(value.stamped, instrument, now))
-        for (topic, instrument), value in zip(wanted.items(), values, strict=True)
-        if value is not None
-    }
-
-
-def _snapshot(name: str, latest: Stamped | None, stale: bool) -> Snapshot:
-    if latest is None:
-        return Snapshot(name, None, 0, stale, None)
-    return Snapshot(name, latest.epoch, latest.seq, stale, msgspec.Raw(latest.body))
+    return snapshots.answer(wanted, last_known(store().layout.prefix).latest(reads(), list(wanted.topics)))
 
 
 class TradesView(ReaderView):

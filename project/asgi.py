@@ -15,6 +15,7 @@ http = get_asgi_application()  # sets Django up: what follows may import models
 from monitoring.health import Health  # noqa: E402
 from realtime.node import Node  # noqa: E402
 from realtime.routing import websocket_urlpatterns  # noqa: E402
+from realtime.shortcut import Shortcut  # noqa: E402
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
@@ -29,4 +30,6 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
             return
 
 
-application = ProtocolTypeRouter({"http": Health(http), "websocket": URLRouter(websocket_urlpatterns), "lifespan": lifespan})
+application = ProtocolTypeRouter(
+    {"http": Health(Shortcut(http)), "websocket": URLRouter(websocket_urlpatterns), "lifespan": lifespan}
+)

@@ -281,6 +281,21 @@ def hears_of_changes(hears: bool) -> None:
     _verified.told = _worth.told = hears
 
 
+def known(authorization: str | None) -> Principal | None:
+    """Who sends a request without cookies, as far as memory alone tells; None: ask `resolve`.
+
+    Args:
+        authorization: the header; None: there is none, which makes a visitor.
+
+    Raises:
+        Unauthorized: the header is none that could be good.
+    """
+    if authorization is not None:
+        return _remembered(Credentials(authorization=authorization))
+    plans = last_known()
+    return None if plans is None else _visitor(ANONYMOUS, plans.get(ANONYMOUS))
+
+
 def forget_principals() -> None:
     """Ask the database again from now on."""
     _verified.clear()

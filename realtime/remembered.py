@@ -6,6 +6,7 @@ A process that is told of every change believes them for long, and forgets at on
 from __future__ import annotations
 
 import time
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 Answer = TypeVar("Answer")
@@ -28,18 +29,18 @@ class Remembered(Generic[Answer]):
         self.most = most
         self.told_s = for_s if told_s is None else told_s
         self.told = False
-        self._answers: dict[str, tuple[float, Answer]] = {}
+        self._answers: dict[Hashable, tuple[float, Answer]] = {}
 
-    def get(self, key: str) -> Answer | None:
+    def get(self, key: Hashable) -> Answer | None:
         """The answer, if it was given a short while ago."""
         given, answer = self._answers.get(key, (float("-inf"), None))
         return answer if time.monotonic() < given + (self.told_s if self.told else self.for_s) else None
 
-    def last(self, key: str) -> Answer | None:
+    def last(self, key: Hashable) -> Answer | None:
         """The last answer, however long ago it was given."""
         return self._answers.get(key, (0.0, None))[1]
 
-    def set(self, key: str, answer: Answer) -> None:
+    def set(self, key: Hashable, answer: Answer) -> None:
         """Keep an answer."""
         if len(self._answers) >= self.most:
             self._answers.clear()

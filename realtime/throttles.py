@@ -46,7 +46,7 @@ class Requests:
         most: holders that are remembered.
 
     Attributes:
-        refused: how many requests were.
+        refused: how many requests were; counted by who refuses them.
     """
 
     def __init__(self, most: int = MOST_HOLDERS) -> None:
@@ -69,7 +69,6 @@ class Requests:
         with self._lock:
             bucket = self._bucket(holder, rate, burst, now)
             wait_s = bucket.take(now)
-            self.refused += wait_s > 0
             return Taken(wait_s, int(bucket.left), (burst - bucket.left) / rate)
 
     def _bucket(self, holder: object, rate: float, burst: int, now: float) -> TokenBucket:
@@ -101,32 +100,46 @@ class PlanThrottle(BaseThrottle):
             CodedError: one request too many.
         """
         principal = cast(Principal | None, request.auth)
-        if principal is not None and principal.is_staff:
+        charge = charge_of(principal, request.META.get("REMOTE_ADDR", ""))
+        if charge is None:
             return True
-        address = network(request.META.get("REMOTE_ADDR", ""))
-        holder: object
-        if principal is None:
-            holder, (rate, burst) = ("", address), NOBODY
-        else:
-            limits = principal.limits
-            holder, rate, burst = holder_of(principal, address), limits.requests_per_second, limits.request_burst
-        taken = requests.take(holder, rate, burst, time.monotonic())
-        view.headers |= _told(burst, taken)
+        taken = requests.take(*charge, time.monotonic())
+        view.headers |= told(charge, taken)
         if taken.wait_s and (principal is None or principal.refuses("requests")):
-            raise _too_many(rate, burst, taken.wait_s)
+            requests.refused += 1
+            raise _too_many(charge, taken.wait_s)
         return True
 
 
-def _told(burst: int, taken: Taken) -> dict[str, str]:
+class Charge(NamedTuple):
+    """What a request is taken from: whose bucket, filled at what rate, of what size."""
+
+    holder: object
+    rate: float
+    burst: int
+
+
+def charge_of(principal: Principal | None, address: str) -> Charge | None:
+    """What a request from there is taken from; None: it is not limited."""
+    if principal is None:
+        return Charge(("", network(address)), *NOBODY)
+    if principal.is_staff:
+        return None
+    limits = principal.limits
+    return Charge(holder_of(principal, network(address)), limits.requests_per_second, limits.request_burst)
+
+
+def told(charge: Charge, taken: Taken) -> dict[str, str]:
     """The header fields of draft-ietf-httpapi-ratelimit-headers up to -06; of a bucket, `Reset` is when it is full."""
     return {
-        "RateLimit-Limit": str(burst),
+        "RateLimit-Limit": str(charge.burst),
         "RateLimit-Remaining": str(taken.left),
         "RateLimit-Reset": str(math.ceil(taken.full_s)),
     }
 
 
-def _too_many(rate: float, burst: int, wait_s: float) -> CodedError:
+def _too_many(charge: Charge, wait_s: float) -> CodedError:
+    _, rate, burst = charge
     text = f"your plan allows {rate:g} requests a second, and {burst} at once after a pause"
     details = {"requests_per_second": rate, "request_burst": burst}
     return CodedError(Code.TOO_MANY_REQUESTS, text, retry_after_ms=math.ceil(wait_s * 1000), details=details)

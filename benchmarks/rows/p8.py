@@ -1,4 +1,4 @@
-"""P8: REST snapshots of 100 topics: requests per second of server CPU, beside the same view as plain DRF serializers over the ORM.
+"""P8: REST snapshots of 100 topics: requests per second of server CPU, beside the same view as DRF serializers over the ORM.
 
 16 clients on open connections ask for 100 of 1000 quotes each time, drawn at random, with an API key whose plan limits requests
 (roomily), and without an ETag: every answer is made and sent whole. The peer has its latest values in a table of SQLite, one
@@ -33,7 +33,7 @@ PEER = "benchmarks.peers.stock_rest"
 def run() -> Row:
     """Measure all of them."""
     ours = tickwire()
-    stock = {f"Django REST framework, {way}": peer(way) for way in ("asgi3", "wsgi")}
+    stock = {f"Django REST framework, {way}": peer(way) for way in ("wsgi",)}
     base = max(one["per_server_cpu_s"] for one in stock.values())
     value = round(ours["Tickwire"]["per_server_cpu_s"] / base, 1)
     whole = not any(one["refused"] for one in (*ours.values(), *stock.values()))

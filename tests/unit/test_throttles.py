@@ -11,7 +11,6 @@ def test_a_burst_passes_and_the_next_waits() -> None:
     assert [each.wait_s for each in taken] == [0.0, 0.0, 0.0, 0.5]
     assert [each.left for each in taken] == [2, 1, 0, 0]
     assert [each.full_s for each in taken] == [0.5, 1.0, 1.5, 1.5]
-    assert requests.refused == 1
 
 
 def test_one_holders_requests_are_not_anothers() -> None:

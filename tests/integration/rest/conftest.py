@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from redis.client import Pipeline
+from redis.client import Pipeline, Redis
 
 from marketdata import instruments, models, views
 from marketdata.store import Store, Update, now_us
@@ -74,7 +74,14 @@ def round_trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         made.append(len(pipe))
         return execute(pipe, *args, **kwargs)
 
+    ask = Redis.execute_command
+
+    def asked(client: Redis, *args: Any, **kwargs: Any) -> Any:
+        made.append(1)
+        return ask(client, *args, **kwargs)
+
     monkeypatch.setattr(Pipeline, "execute", counted)
+    monkeypatch.setattr(Redis, "execute_command", asked)
     return made
 
 

@@ -11,9 +11,9 @@ from django.test import Client
 
 from marketdata import models
 from marketdata.instruments import Instrument, instruments
+from marketdata.snapshots import is_stale
 from marketdata.store import Stamped, Store, now_us
 from marketdata.ticks import Tick, body
-from marketdata.views import is_stale
 from realtime.auth import forget_principals
 
 from .conftest import Publish, depth, quote, ticker, trade
