@@ -26,7 +26,7 @@ FITS := import pip; $(NEW_ENOUGH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types faults soak bench docs clean install install-dev .run .test .venv .redis .chromium
+.PHONY: help run test lint types faults soak bench docs clean install install-dev .run .test .venv .redis .chromium .postgresql
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,7 @@ soak: install-dev ## minutes of load and faults on a quiet machine; prints figur
 
 bench: install ## measure the data path on a quiet machine, some eight minutes (ROWS="P1 P5" for some of it)
 	@test -e $(FOR_BENCH) || { $(PIP) -r requirements-bench.txt && touch $(FOR_BENCH); }
+	@$(MAKE) --no-print-directory .postgresql || true
 	@test -e benchmarks/peers/node_modules || { cd benchmarks/peers && $(NPM); }
 	$(PY) -m benchmarks $(ROWS)
 
@@ -96,7 +97,7 @@ endef
 .test: .run
 	@test -e $(FOR_TEST) || { echo "Installing test tools into $(VENV)"; $(call installing,$(PIP) -r requirements-dev.txt,$(FOR_TEST)); }
 	@test -e $(FOR_JS) || { echo "Installing test tools into clients/js"; cd clients/js && $(NPM) && cd ../.. && touch $(FOR_JS); }
-	@$(MAKE) --no-print-directory .chromium
+	@$(MAKE) --no-print-directory .chromium .postgresql
 
 .venv:
 	@if [ -e $(VENV)/.unfinished ] || ! $(PY) -c '$(FITS)' 2>/dev/null; then \
@@ -118,3 +119,12 @@ endef
 
 .chromium:
 	@command -v chromium >/dev/null || { $(call debian,chromium fonts-dejavu-core fonts-liberation); }
+
+# Its server only: Debian's package would make and start a cluster of the machine's own, unless it is told not to.
+.postgresql:
+	@command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { \
+		if [ "$$(id -u)" = 0 ] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then \
+			mkdir -p /etc/postgresql-common && echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf; \
+		fi; \
+		$(call debian,postgresql); \
+	}

@@ -182,10 +182,17 @@ def tickwire(home: Path, bus: Path, *, settings: Mapping[str, str] | None = None
 
 
 def manage(home: Path, bus: Path, *arguments: str, settings: Mapping[str, str] | None = None) -> str:
-    """What a management command of Tickwire prints."""
+    """What a management command of Tickwire prints.
+
+    Raises:
+        RuntimeError: it failed, with what it said.
+    """
     env = {**os.environ, **_settings(home, bus, settings)}
     command = [sys.executable, "manage.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True).stdout.strip()
+    done = subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments)[:100]} failed: {done.stderr[-2000:]}")
+    return done.stdout.strip()
 
 
 @contextmanager

@@ -14,12 +14,13 @@ from threading import Lock
 from channels.db import database_sync_to_async
 from django import db
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from marketdata import models
 from marketdata.backoff import Backoff
 from marketdata.instruments import instruments
 from marketdata.kept import KeptTask
-from marketdata.klines import bucket
+from marketdata.klines import DAY_ZONES, bucket
 from marketdata.ticks import Kline
 from marketdata.topics import Interval
 
@@ -92,32 +93,35 @@ def load(symbol: str, interval: Interval, start_us: int, end_us: int, limit: int
     Returns:
         Oldest first.
     """
-    rows = models.Kline.objects.filter(
-        symbol=symbol, interval=interval.value, open_time__gte=start_us, open_time__lt=end_us
-    ).order_by("-open_time")[:limit]
+    closes = _closes(symbol, interval)
+    found = rows(symbol, interval, start_us, end_us, limit).values_list("open_time", *_VALUES)
+    return [
+        Kline(
+            symbol, ts, interval, opened, closes(opened), open_, high, low, close, volume, turnover, trades, True, revision
+        )
+        for opened, open_, high, low, close, volume, turnover, trades, revision, ts in list(found)[::-1]
+    ]  # fmt: skip
+
+
+def rows(symbol: str, interval: Interval, start_us: int, end_us: int, limit: int) -> QuerySet[models.Kline]:
+    """What `load` asks the database for, newest first; the index of `one_kline_per_open_time` has them in this order."""
+    found = models.Kline.objects.filter(symbol=symbol, interval=interval.value, open_time__gte=start_us, open_time__lt=end_us)
+    return found.order_by("-open_time")[:limit]
+
+
+def _closes(symbol: str, interval: Interval) -> Callable[[int], int]:
+    """When a bar closes that opened at an instant, µs."""
+    length = interval.length_us
     instrument = instruments().find(symbol)
-    session = instrument.session if instrument else "always"
-    return [_kline(row, interval, session) for row in rows][::-1]
+    if interval is not Interval.D1 or instrument is None or instrument.session not in DAY_ZONES:
+        return lambda opened: opened + length
+    session = instrument.session
 
+    def closes(opened: int) -> int:
+        start, end = bucket(opened, interval, session)
+        return end if start == opened else opened + length  # a feed's own bars may lie otherwise
 
-def _kline(row: models.Kline, interval: Interval, session: str) -> Kline:
-    start, end = bucket(row.open_time, interval, session)
-    return Kline(
-        symbol=row.symbol,
-        ts=row.ts,
-        interval=interval,
-        open_time=row.open_time,
-        close_time=end if start == row.open_time else row.open_time + interval.length_us,  # a feed's own bars may lie otherwise
-        open=row.open,
-        high=row.high,
-        low=row.low,
-        close=row.close,
-        volume=row.volume,
-        turnover=row.turnover,
-        trades=row.trades,
-        closed=True,
-        revision=row.revision,
-    )
+    return closes
 
 
 class BarWriter:

@@ -59,25 +59,30 @@ def klines(
     Raises:
         StoreUnavailable: Redis did not answer, and there are no bars at rest.
     """
-    at_rest = bars.load(symbol, interval, start_us, end_us, limit + 1)
-    found = {bar.open_time: _Bar(bar.revision, body(bar)) for bar in at_rest}
-    joint_us = at_rest[-1].open_time + interval.length_us if at_rest else 0
+    at_rest = {bar.open_time: bar for bar in bars.load(symbol, interval, start_us, end_us, limit + 1)}
+    joint_us = max(at_rest) + interval.length_us if at_rest else 0
     try:
-        recent, stale = _recent(store, Topic(DataType.KLINE, symbol, interval), joint_us), False
+        recent, stale = _recent(store, Topic(DataType.KLINE, symbol, interval), joint_us, end_us), False
     except StoreUnavailable:
         if not at_rest:
             raise
         recent, stale = {}, True
-    for open_time, bar in recent.items():
-        if start_us <= open_time < end_us and (open_time not in found or bar.revision >= found[open_time].revision):
-            found[open_time] = bar
-    times = sorted(found)
+    newer = {
+        open_time: bar.body
+        for open_time, bar in recent.items()
+        if start_us <= open_time < end_us and (open_time not in at_rest or bar.revision >= at_rest[open_time].revision)
+    }
+    times = sorted(at_rest.keys() | newer)
     page = times[-limit:]
-    return Page([found[time].body for time in page], page[0] if len(times) > limit else None, stale)
+    bodies = [newer[time] if time in newer else body(at_rest[time]) for time in page]
+    return Page(bodies, page[0] if len(times) > limit else None, stale)
 
 
-def _recent(store: Readable, topic: Topic, joint_us: int) -> dict[int, _Bar]:
-    """The last state of each bar in the store, back to the bar that opened at `joint_us` or as far as the store goes."""
+def _recent(store: Readable, topic: Topic, joint_us: int, end_us: int) -> dict[int, _Bar]:
+    """The last state of each bar in the store, back to the bar that opened at `joint_us` or as far as the store goes.
+
+    Where the bars at rest reach the end of the page, it is enough to see that the store has gone on behind it.
+    """
     recent: dict[int, _Bar] = {}
     for count in (FEW, ALL):
         updates = store.history(str(topic), limit=count, newest=True).updates
@@ -86,6 +91,6 @@ def _recent(store: Readable, topic: Topic, joint_us: int) -> dict[int, _Bar]:
             head = _head(update.body)
             recent[head.open_time] = _Bar(head.revision, update.body)
         newer = [open_time for open_time in recent if open_time >= joint_us]
-        if len(updates) < count or not newer or min(newer) == joint_us:
+        if len(updates) < count or not newer or min(newer) == joint_us or end_us <= min(joint_us, *recent):
             break
     return recent

@@ -93,6 +93,18 @@ def test_reading_is_one_query() -> None:
     assert len(queries) == 1
 
 
+def test_the_unique_index_serves_reading_in_its_own_order() -> None:
+    bars.save([at(minute) for minute in range(100)])
+    if connection.vendor == "postgresql":  # it would rather read so small a table whole
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off")
+    plan = bars.rows("X", Interval.M1, NOW, NOW + 90 * MINUTE, 10).explain()
+    index = {"sqlite": "USING INDEX sqlite_autoindex_marketdata_kline", "postgresql": "Backward using one_kline_per_open_time"}
+    assert index[connection.vendor] in plan
+    assert "Sort" not in plan
+    assert "TEMP B-TREE" not in plan
+
+
 def test_the_day_of_an_exchange_closes_at_its_own_midnight() -> None:
     models.Instrument.objects.create(symbol="X", kind="stock", session="us")
     midnight = 1_710_046_800_000_000  # 2024-03-10 in New York, 23 hours long

@@ -70,6 +70,24 @@ def test_the_store_is_asked_for_few_updates_when_these_reach_the_bars_at_rest(mo
     assert asked == [FEW]
 
 
+def test_the_store_is_asked_for_few_updates_when_the_page_lies_before_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    bars.save([bar(n) for n in range(10)])
+    put(store, *(bar(20 + n) for n in range(2 * FEW)))
+    asked = []
+    history = store.history
+    monkeypatch.setattr(store, "history", lambda topic, **wanted: asked.append(wanted["limit"]) or history(topic, **wanted))
+    assert page(store, end_us=bar(5).open_time)[0] == [body(bar(n)) for n in range(5)]
+    assert asked == [FEW]
+
+
+def test_a_page_whose_end_is_not_at_rest_is_filled_from_behind_many_later_updates() -> None:
+    store = MemoryStore()
+    bars.save([bar(0), bar(1)])
+    put(store, bar(2), bar(3), *(bar(5, str(n), closed=False) for n in range(10, 10 + 2 * FEW)))
+    assert page(store, end_us=bar(4).open_time)[0] == [body(bar(n)) for n in range(4)]
+
+
 def test_a_revision_in_the_store_replaces_the_bar_at_rest() -> None:
     store = MemoryStore()
     bars.save([bar(0), bar(1), bar(2)])
