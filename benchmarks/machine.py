@@ -9,17 +9,21 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from benchmarks import postgresql
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, CLIENT_CORE = CORES[0], CORES[-1]  # the same on a machine with one core, which the facts tell
 
 PACKAGES = (
-    "Django", "channels", "channels-redis", "daphne", "uvicorn", "uvloop", "websockets", "redis", "hiredis", "msgspec", "fastapi",
+    "Django", "djangorestframework", "psycopg", "channels", "channels-redis", "daphne", "uvicorn", "uvloop", "websockets", "redis",
+    "hiredis", "msgspec", "fastapi",
 )  # fmt: skip
 PROGRAMS = {
     "redis-server": ["redis-server", "--version"],
@@ -27,6 +31,7 @@ PROGRAMS = {
     "nginx": ["nginx", "-v"],
     "nats-server": ["nats-server", "--version"],
     "mosquitto": ["mosquitto", "-h"],
+    "postgres": [postgresql.POSTGRES or "postgres", "--version"],
 }
 
 
@@ -70,6 +75,22 @@ def core_busy_s(core: int) -> float:
     line = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{core} "))
     user, nice, system, _idle, _waiting, *interrupts_and_stolen = map(int, line.split()[1:9])
     return (user + nice + system + sum(interrupts_and_stolen)) / TICKS_PER_S
+
+
+class Watch:
+    """Sees, from its making on, what of the two cores goes to work that is not this process', nor its children's."""
+
+    def __init__(self) -> None:
+        self._before = self._now()
+
+    def _now(self) -> tuple[float, float, float]:
+        return time.monotonic(), cpu_s(os.getpid()), sum(map(core_busy_s, {SERVER_CORE, CLIENT_CORE}))
+
+    @property
+    def disturbed_percent(self) -> float:
+        """Of one core; near 0 on a quiet machine."""
+        seconds, own, busy = (after - before for after, before in zip(self._now(), self._before, strict=True))
+        return round(100 * max(0.0, busy - own) / seconds, 1)
 
 
 def resident_bytes(pid: int) -> int:

@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks import machine, servers
 from benchmarks.load import Greeting, Load, Window
@@ -22,6 +23,7 @@ DISTURBED = 5.0  # percent of the two cores: a trial from which more is taken aw
 ATTEMPTS = 3
 CLIENT_IS_THE_LIMIT = 90.0  # percent of the clients' core
 
+Seen = TypeVar("Seen")
 Open = Callable[[Path, Path], AbstractContextManager[Target]]
 
 
@@ -150,12 +152,17 @@ def _summary(rate: float, readings: list[_Reading], lost: int, closed: int) -> T
     )
 
 
-def undisturbed(attempt: Callable[[], Trial]) -> Trial:
-    """Make a trial again, a few times at most, while other work or the host takes much of the cores; gives the calmest."""
-    trials: list[Trial] = []
-    while len(trials) < ATTEMPTS and not (trials and trials[-1].disturbed_percent <= DISTURBED):
+def undisturbed(attempt: Callable[[], Seen], disturbed: Callable[[Seen], float] = attrgetter("disturbed_percent")) -> Seen:
+    """Make a trial again, a few times at most, while other work or the host takes much of the cores; gives the calmest.
+
+    Args:
+        attempt: makes it.
+        disturbed: what of both cores was taken away from it, percent of one.
+    """
+    trials: list[Seen] = []
+    while len(trials) < ATTEMPTS and not (trials and disturbed(trials[-1]) <= DISTURBED):
         trials.append(attempt())
-    return min(trials, key=lambda one: one.disturbed_percent)
+    return min(trials, key=disturbed)
 
 
 @contextmanager

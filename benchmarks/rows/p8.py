@@ -33,7 +33,7 @@ PEER = "benchmarks.peers.stock_rest"
 def run() -> Row:
     """Measure all of them."""
     ours = tickwire()
-    stock = {f"Django REST framework, {way}": peer(way) for way in ("wsgi",)}
+    stock = {f"Django REST framework, {way}": peer(way) for way in ("asgi3", "wsgi")}
     base = max(one["per_server_cpu_s"] for one in stock.values())
     value = round(ours["Tickwire"]["per_server_cpu_s"] / base, 1)
     whole = not any(one["refused"] for one in (*ours.values(), *stock.values()))
@@ -102,7 +102,7 @@ def check(answer: bytes) -> None:
 
 def window(asking: Asking, pid: int, redis_pid: int | None) -> dict[str, float]:
     """One stretch."""
-    cpu, redis_cpu = machine.cpu_s(pid), machine.cpu_s(redis_pid) if redis_pid else 0.0
+    watch, cpu, redis_cpu = machine.Watch(), machine.cpu_s(pid), machine.cpu_s(redis_pid) if redis_pid else 0.0
     answers = asking.run(WINDOW_S)
     cpu, redis_cpu = machine.cpu_s(pid) - cpu, machine.cpu_s(redis_pid) - redis_cpu if redis_pid else 0.0
     return {
@@ -114,4 +114,5 @@ def window(asking: Asking, pid: int, redis_pid: int | None) -> dict[str, float]:
         "p99_ms": answers.p(99),
         "bytes": answers.received_bytes / len(answers.latencies_ms),
         "refused": answers.refused,
+        "disturbed_percent": watch.disturbed_percent,
     }
