@@ -22,8 +22,8 @@ CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, CLIENT_CORE = CORES[0], CORES[-1]  # the same on a machine with one core, which the facts tell
 
 PACKAGES = (
-    "Django", "djangorestframework", "psycopg", "channels", "channels-redis", "daphne", "uvicorn", "uvloop", "websockets", "redis",
-    "hiredis", "msgspec", "fastapi",
+    "Django", "djangorestframework", "psycopg", "channels", "channels-redis", "daphne", "uvicorn", "uvloop", "websockets",
+    "redis", "hiredis", "msgspec", "fastapi",
 )  # fmt: skip
 PROGRAMS = {
     "redis-server": ["redis-server", "--version"],
