@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -22,8 +23,10 @@ from django.utils.http import parse_etags
 from marketdata import correlation, snapshots
 from marketdata.access import INSTRUMENTS_AGE_S, check_plan
 from marketdata.errors import MarketDataError
+from marketdata.instruments import Instruments
 from marketdata.last_known import last_known
 from marketdata.serializers import MOST_TOPICS, split
+from marketdata.snapshots import Wanted
 from marketdata.topics import DataType
 from realtime import auth, throttles
 from realtime.codes import CodedError
@@ -33,6 +36,7 @@ from realtime.remembered import Remembered
 
 LEARNED_S = 60.0
 MOST_KINDS = 1000  # of requests that are told apart
+MOST_QUESTIONS = 1000  # some 10 MB of the longest
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
@@ -64,15 +68,15 @@ class Question(NamedTuple):
     """A plain request.
 
     Attributes:
-        kind: data type that must be in the plan, whatever the names are; None: each is checked by itself.
-        names: of topics.
+        place: where it is asked.
+        names: joined by commas.
         shown: those of its headers that are looked at here.
         address: of the client; empty: nobody knows.
         like: the rest of it, by which the middleware may tell requests apart.
     """
 
-    kind: DataType | None
-    names: list[str]
+    place: Place
+    names: str
     shown: Mapping[bytes, str]
     address: str
     like: tuple[object, ...]
@@ -169,12 +173,24 @@ def plain(scope: Any) -> Question | None:
             shown[name] = value.decode("latin-1")
         elif name not in _OF_NO_MATTER:
             others.append((name, value))
-    names = split(query[2].decode())
+    like = scope["path"], scope.get("scheme"), scope.get("root_path"), *others
+    return Question(place, query[2].decode(), shown, (scope.get("client") or [""])[0], like)
+
+
+@lru_cache(maxsize=MOST_QUESTIONS)
+def _wanted(place: Place, text: str, reader: Principal, listed: Instruments, version: int) -> Wanted | None:  # noqa: ARG001
+    """What the same reader has asked for before, if neither the plan nor the instruments have changed; None: not so many.
+
+    Raises:
+        NotInPlan: the plan leaves the place's data type out.
+    """
+    names = split(text)
     if not 1 <= len(names) <= MOST_TOPICS:
         return None
-    topics = names if place.kind is None else [f"{place.kind}.{symbol}" for symbol in names]
-    like = scope["path"], scope.get("scheme"), scope.get("root_path"), *others
-    return Question(place.kind, topics, shown, (scope.get("client") or [""])[0], like)
+    if place.kind is None:
+        return snapshots.wanted(names, reader, listed)
+    check_plan(place.kind, reader)
+    return snapshots.wanted([f"{place.kind}.{symbol}" for symbol in names], reader, listed)
 
 
 async def _content(question: Question, principal: Principal) -> bytes | None:
@@ -182,9 +198,9 @@ async def _content(question: Question, principal: Principal) -> bytes | None:
     node = await Node.here()
     if node.instruments.is_older(INSTRUMENTS_AGE_S) or node.store.breaker.state != "closed":
         return None
-    if question.kind is not None:
-        check_plan(question.kind, principal)
-    wanted = snapshots.wanted(question.names, principal, node.instruments)
+    wanted = _wanted(question.place, question.names, principal, node.instruments, node.instruments.version)
+    if wanted is None:
+        return None
     topics = list(wanted.topics)
     found = await node.store.latest(topics)
     if None in found:  # what the store never had or has lost, somebody else may know: Django asks, in a thread
