@@ -52,7 +52,7 @@ faults: install-dev ## break Redis in every way it knows, with clients connected
 soak: install-dev ## minutes of load and faults on a quiet machine; prints figures
 	$(PY) -m pytest tests/soak -m soak -s
 
-bench: install ## measure the data path on a quiet machine, some eight minutes (ROWS="P1 P5" for some of it)
+bench: install ## measure the data path on a quiet machine, a quarter of an hour (ROWS="P1 P5" for some of it)
 	@test -e $(FOR_BENCH) || { $(PIP) -r requirements-bench.txt && touch $(FOR_BENCH); }
 	@$(MAKE) --no-print-directory .postgresql || true
 	@test -e benchmarks/peers/node_modules || { cd benchmarks/peers && $(NPM); }
