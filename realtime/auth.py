@@ -281,19 +281,18 @@ def hears_of_changes(hears: bool) -> None:
     _verified.told = _worth.told = hears
 
 
-def known(authorization: str | None) -> Principal | None:
-    """Who sends a request without cookies, as far as memory alone tells; None: ask `resolve`.
-
-    Args:
-        authorization: the header; None: there is none, which makes a visitor.
+def known(authorization: str | None, address: str) -> Principal | None:
+    """Who sends a REST request with this header, or none, and no cookie, as far as memory tells; None: ask `RestAuthentication`.
 
     Raises:
         Unauthorized: the header is none that could be good.
     """
     if authorization is not None:
-        return _remembered(Credentials(authorization=authorization))
-    plans = last_known()
-    return None if plans is None else _visitor(ANONYMOUS, plans.get(ANONYMOUS))
+        found = _remembered(Credentials(authorization=authorization))
+    else:
+        found = _visitor(ANONYMOUS, (last_known() or {}).get(ANONYMOUS))
+    shut_out = found is None or bans.is_older(CACHED_S) or bans.covers(address, found.user_id)
+    return None if shut_out else found
 
 
 def forget_principals() -> None:

@@ -34,13 +34,17 @@ class Bans:
             return True
         return bool(self._networks) and is_inside(address, self._networks)
 
+    def is_older(self, age_s: float) -> bool:
+        """Whether the database was asked longer ago than that, or never was."""
+        return time.monotonic() - self._read_at >= age_s
+
     def refresh_if_older(self, age_s: float) -> None:
         """Ask the database, if that was not done for so long.
 
         Raises:
             DatabaseUnavailable: it does not answer.
         """
-        if time.monotonic() - self._read_at < age_s:
+        if not self.is_older(age_s):
             return
         with self._lock, answering():
             now = timezone.now()

@@ -4,7 +4,8 @@ Rules of this file:
 1. An answer from here is the one that Django would give, byte for byte: both ask `marketdata.snapshots` what may be read and is
    there, and `throttles` whether the caller may ask. What the middleware adds is not known here: it is copied from an answer that
    Django gave to a request of the same kind a short while ago.
-2. Whatever is not plain goes to Django: cookies, unknown credentials, other conditions than If-None-Match, errors of any kind.
+2. Whatever is not plain goes to Django: cookies, unknown credentials, plans with a delay or limits on trial, other
+   conditions than If-None-Match, errors of any kind.
 3. Nothing here asks the database or waits for a thread.
 """
 
@@ -30,6 +31,7 @@ from marketdata.snapshots import Wanted
 from marketdata.topics import DataType
 from realtime import auth, throttles
 from realtime.codes import CodedError
+from realtime.limits import Limits
 from realtime.node import Node
 from realtime.principal import Principal
 from realtime.remembered import Remembered
@@ -121,8 +123,8 @@ class Shortcut:
 
     async def _answer(self, question: Question) -> Answer | None:
         """The answer; None: Django shall give it. Charged last, so that nobody pays for a request twice."""
-        principal = auth.known(question.shown.get(AUTHORIZATION))
-        if principal is None or getattr(principal.limits, "delay_s", None):
+        principal = auth.known(question.shown.get(AUTHORIZATION), question.address)
+        if principal is None or principal.delay_us or principal.limits.dry_run:
             return None
         charge = throttles.charge_of(principal, question.address)
         whole, unchanged = (self._learned.get((status, charge is not None, question.like)) for status in (200, 304))
@@ -178,18 +180,22 @@ def plain(scope: Any) -> Question | None:
 
 
 @lru_cache(maxsize=MOST_QUESTIONS)
-def _wanted(place: Place, text: str, reader: Principal, listed: Instruments, version: int) -> Wanted | None:  # noqa: ARG001
-    """What the same reader has asked for before, if neither the plan nor the instruments have changed; None: not so many.
+def _wanted(place: Place, text: str, limits: Limits, listed: Instruments, version: int) -> Wanted | None:  # noqa: ARG001
+    """What may be read of a question under these limits, remembered while neither they nor the instruments change.
+
+    Returns:
+        None: there are too many names, or none.
 
     Raises:
-        NotInPlan: the plan leaves the place's data type out.
+        NotInPlan: the limits leave the place's data type out.
     """
+    reader = Principal(None, None, "", limits)  # whoever has them: nothing else of a reader can make a difference here
     names = split(text)
     if not 1 <= len(names) <= MOST_TOPICS:
         return None
     if place.kind is None:
         return snapshots.wanted(names, reader, listed)
-    check_plan(place.kind, reader)
+    check_plan(place.kind, None, reader)
     return snapshots.wanted([f"{place.kind}.{symbol}" for symbol in names], reader, listed)
 
 
@@ -198,7 +204,7 @@ async def _content(question: Question, principal: Principal) -> bytes | None:
     node = await Node.here()
     if node.instruments.is_older(INSTRUMENTS_AGE_S) or node.store.breaker.state != "closed":
         return None
-    wanted = _wanted(question.place, question.names, principal, node.instruments, node.instruments.version)
+    wanted = _wanted(question.place, question.names, principal.limits, node.instruments, node.instruments.version)
     if wanted is None:
         return None
     topics = list(wanted.topics)

@@ -71,6 +71,11 @@ class Requests:
             wait_s = bucket.take(now)
             return Taken(wait_s, int(bucket.left), (burst - bucket.left) / rate)
 
+    def refuse(self) -> None:
+        """Count a request that was refused."""
+        with self._lock:
+            self.refused += 1
+
     def _bucket(self, holder: object, rate: float, burst: int, now: float) -> TokenBucket:
         bucket = self._buckets.get(holder)
         if bucket is None:
@@ -106,7 +111,7 @@ class PlanThrottle(BaseThrottle):
         taken = requests.take(*charge, time.monotonic())
         view.headers |= told(charge, taken)
         if taken.wait_s and (principal is None or principal.refuses("requests")):
-            requests.refused += 1
+            requests.refuse()
             raise _too_many(charge, taken.wait_s)
         return True
 

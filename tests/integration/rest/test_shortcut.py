@@ -17,9 +17,10 @@ from marketdata.instruments import instruments
 from marketdata.store import Store
 from realtime import auth
 from realtime.auth import forget_principals
+from realtime.bans import Bans
 from realtime.keys import create_key, revoke
 from realtime.limits import forget_plans
-from realtime.models import ApiKey, Plan
+from realtime.models import ApiKey, Ban, Plan
 from realtime.node import Node
 from realtime.shortcut import Shortcut
 from realtime.throttles import requests
@@ -256,11 +257,42 @@ async def test_an_answer_that_sets_a_cookie_or_is_encoded_is_not_copied(ways: Wa
         assert shortcut.answered == 0
 
 
-async def test_a_plan_with_a_delay_is_served_by_django(ways: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Delayed:
-        class limits:
-            delay_s = 900.0
-
+@pytest.mark.parametrize("change", [{"delay_seconds": 900}, {"dry_run": ["requests"]}])
+async def test_plans_with_a_delay_or_on_trial_are_served_by_django(ways: Ways, change: dict[str, Any]) -> None:
     assert (await ways.compare())[1]
-    monkeypatch.setattr(auth, "known", lambda _: Delayed)
+    await Plan.objects.filter(name="anonymous").aupdate(**change)
+    forget_plans()
     assert not (await ways.compare())[1]
+
+
+async def test_a_plan_that_was_changed_counts_for_a_question_that_was_asked_before(ways: Ways) -> None:
+    assert (await ways.compare())[0].body.count(b'"seq":1') == 2
+    await Plan.objects.filter(name="anonymous").aupdate(symbols=["BTC*"])
+    forget_plans()
+    answer, shortened = await ways.compare()
+    assert (answer.body.count(b'"seq":1'), answer.body.count(b"insufficient_plan"), shortened) == (1, 1, True)
+
+
+@pytest.fixture
+def fresh_bans(monkeypatch: pytest.MonkeyPatch) -> Bans:
+    """None is known yet."""
+    fresh = Bans()
+    monkeypatch.setattr(auth, "bans", fresh)
+    return fresh
+
+
+async def test_who_is_shut_out_is_refused_by_django(ways: Ways, fresh_bans: Bans) -> None:
+    assert (await ways.compare())[1]
+    await Ban.objects.acreate(network="127.0.0.0/8")
+    fresh_bans._read_at = float("-inf")
+    answer, shortened = await ways.compare()
+    assert (answer.status, shortened) == (403, False)
+
+
+async def test_old_bans_are_asked_for_by_django(ways: Ways, fresh_bans: Bans) -> None:
+    assert (await ways.compare())[1]
+    fresh_bans._read_at -= 10
+    before = ways.shortcut.answered
+    await ask(ways.shortcut)
+    await ask(ways.shortcut)
+    assert ways.shortcut.answered == before + 1
