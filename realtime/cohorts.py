@@ -170,10 +170,10 @@ class Cohort:
         fast: members that are written to directly.
         slow: members whose socket is full.
         due: encoded messages of the flush that is being made; always this one list, which `Pace.dues` know too.
-        sent: updates that were given to the members since the cohort exists.
+        sent, sent_bytes: updates that were given to each member since the cohort exists, and their bytes as they leave.
     """
 
-    __slots__ = ("due", "encoding", "fast", "paces", "sent", "slow")
+    __slots__ = ("due", "encoding", "fast", "paces", "sent", "sent_bytes", "slow")
 
     def __init__(self, encoding: Encoding, paces: dict[str, Pace]) -> None:
         self.encoding = encoding
@@ -181,7 +181,7 @@ class Cohort:
         self.fast: dict[Connection, None] = {}
         self.slow: dict[Connection, None] = {}
         self.due: list[bytes] = []
-        self.sent = 0
+        self.sent = self.sent_bytes = 0
 
     def __len__(self) -> int:
         return len(self.fast) + len(self.slow)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from realtime.codes import Close
 from realtime.cohorts import Cohort
-from realtime.frames import Encoding
+from realtime.frames import Encoding, size_of
 from realtime.outbox import Gap, Outbox
 
 if TYPE_CHECKING:
+    from realtime.allowance import Allowance
     from realtime.principal import Principal
 
 
@@ -41,16 +42,24 @@ class Sink(Protocol):
 
 
 class Connection:
-    """State of one socket. The hub alone changes `cohort`, `outbox` and `slow_since`."""
+    """State of one socket. The hub alone changes `cohort`, `outbox` and `slow_since`.
+
+    What the shared path sends is counted per cohort. `mark` and `bytes_mark` are those counts as they were when the connection
+    was last settled, so that its own are subtractions; `…_before` is what had come together until then.
+    """
 
     __slots__ = (
         "address",
         "agent",
+        "allowance",
         "asked",
         "beat_at",
         "beats",
+        "bytes_before",
+        "bytes_mark",
         "closing",
         "cohort",
+        "commands",
         "conflated",
         "encoding",
         "gaps",
@@ -58,6 +67,7 @@ class Connection:
         "lease",
         "mark",
         "max_rate",
+        "messages_before",
         "noticed",
         "opened_us",
         "outbox",
@@ -88,8 +98,10 @@ class Connection:
         self.heartbeat_s = 10.0
         self.beat_at = 0.0
         self.beats = 0
-        self.mark = 0
-        self.sent_before = 0
+        self.mark = self.bytes_mark = 0
+        self.sent_before = self.messages_before = self.bytes_before = 0
+        self.commands = 0  # received
+        self.allowance: Allowance | None = None  # of bytes, where its plan has a limit
         self.conflated = 0
         self.gaps = 0
         self.slow_since: float | None = None
@@ -98,16 +110,50 @@ class Connection:
 
     @property
     def sent(self) -> int:
-        """Updates given to this connection since it opened. The shared path counts per cohort, so this is a subtraction."""
+        """Updates given to this connection since it opened, those that wait in its outbox or were replaced there included."""
         return self.sent_before + (self.cohort.sent - self.mark if self.cohort else 0)
+
+    @property
+    def messages(self) -> int:
+        """Messages handed to its socket since it opened: updates, replies and all others."""
+        shared = self.cohort.sent - self.mark if self.cohort and self.outbox is None else 0
+        return self.messages_before + shared
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes handed to its socket since it opened: whole frames, or messages where the server makes the frames."""
+        shared = self.cohort.sent_bytes - self.bytes_mark if self.cohort and self.outbox is None else 0
+        return self.bytes_before + shared
+
+    def settle(self) -> None:
+        """Count what the shared path sent until now. Call it before the cohort changes, or whether there is an outbox."""
+        self.sent_before, self.messages_before, self.bytes_before = self.sent, self.messages, self.sent_bytes
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from now on what the shared path sends."""
+        if self.cohort is not None:
+            self.mark, self.bytes_mark = self.cohort.sent, self.cohort.sent_bytes
+
+    @property
+    def blocked(self) -> bool:
+        """Whether its socket takes nothing just now, so that whatever it is told waits in its outbox."""
+        return self.outbox is not None and self.sink.full
+
+    def write(self, messages: list[bytes]) -> None:
+        """Hand messages to its socket alone, all in one write."""
+        payload = self.encoding.join([self.encoding.message(message) for message in messages])
+        self.messages_before += len(messages)
+        self.bytes_before += size_of(payload)
+        self.sink.write(payload)
 
     def say(self, *messages: bytes) -> None:
         """Send control messages, all in one write, ahead of any data that waits."""
-        if self.outbox is not None:
+        if self.outbox is not None and self.sink.full:
             for message in messages:
                 self.outbox.say(message)
         else:
-            self.sink.write(self.encoding.join([self.encoding.message(message) for message in messages]))
+            self.write(list(messages))
 
     def skip(self, topic: str, gap: Gap) -> None:
         """Announce a loss, behind whatever came before it."""
@@ -126,7 +172,7 @@ class Connection:
         """Close with a code, after a last notice while the socket takes one."""
         if self.closing:
             return
-        if notice is not None and self.outbox is None:
+        if notice is not None and not self.blocked:
             self.say(notice)
         self.closing = True
         if self.outbox is not None:

@@ -56,6 +56,11 @@ def array_of_msgpack(messages: list[bytes]) -> bytes:
     return head + b"".join(messages)
 
 
+def size_of(payload: bytes | list[bytes]) -> int:
+    """The bytes of what `Encoding.join` made."""
+    return len(payload) if isinstance(payload, bytes) else sum(map(len, payload))
+
+
 @dataclass(frozen=True, eq=False)
 class Encoding:
     """One way to be served. There is one instance per way (`encoding`), so that they can be keys and be compared by identity.

@@ -24,11 +24,12 @@ from marketdata.reads import store_breaker
 from marketdata.store import AsyncStore, Layout, now_us, read_message
 from marketdata.topics import Topic, redis_channel
 from realtime import protocol
+from realtime.allowance import Allowances
 from realtime.codes import Eviction
 from realtime.cohorts import Cohort, Cohorts, Entry, Pace
 from realtime.condition import Condition
 from realtime.connection import Connection
-from realtime.frames import Encoding
+from realtime.frames import Encoding, size_of
 from realtime.outbox import Item
 from realtime.protocol import Position
 from realtime.repairs import READ_AT_ONCE, Repairs
@@ -69,6 +70,7 @@ class Hub:
         self.linger_s = linger_s
         self.connections: dict[str, Connection] = {}
         self.slow = SlowLane(self, outbox_bytes, outbox_updates)
+        self.allowances = Allowances(self)
         self.entries: dict[str, Entry] = {}
         self.cohorts = Cohorts()
         self.counts: Counter[str] = Counter()
@@ -99,6 +101,7 @@ class Hub:
         connection.sink.on_pause = lambda: self.slow.enter(connection)
         connection.sink.on_resume = lambda: self.slow.drain(connection)
         self._move(connection, connection.encoding, {})
+        self.allowances.mind(connection)
 
     def detach(self, connection: Connection) -> None:
         """Let a connection go, with everything it follows. Doing so twice is no error."""
@@ -107,6 +110,7 @@ class Hub:
         connection.sink.on_pause = connection.sink.on_resume = None
         self._leave(connection)
         self.slow.forget(connection)
+        self.allowances.forget(connection)
         connection.cohort = None
 
     def identify(self, connection: Connection, principal: Principal) -> None:
@@ -114,6 +118,7 @@ class Hub:
         connection.principal = principal
         if connection.renewed is not None:
             connection.renewed()
+        self.allowances.mind(connection)
 
     def _move(self, connection: Connection, encoding: Encoding, paces: dict[str, Pace]) -> None:
         """Put a connection among those that follow the same topics at the same paces, in the same encoding."""
@@ -123,14 +128,14 @@ class Hub:
         members = cohort.slow if connection.outbox is not None else cohort.fast
         self._leave(connection)
         members[connection] = None
-        connection.encoding, connection.cohort, connection.mark = encoding, cohort, cohort.sent
+        connection.encoding, connection.cohort = encoding, cohort
+        connection.begin()
 
     def _leave(self, connection: Connection) -> None:
         cohort = connection.cohort
         if cohort is None:
             return
-        connection.sent_before = connection.sent
-        connection.mark = cohort.sent
+        connection.settle()
         cohort.fast.pop(connection, None)
         cohort.slow.pop(connection, None)
         connection.cohort = None
@@ -373,6 +378,7 @@ class Hub:
         count, members = len(cohort.due), list(cohort.fast)
         cohort.due.clear()
         cohort.sent += count
+        cohort.sent_bytes += size_of(payload)
         self.counts["delivered"] += count * len(members)
         self.counts["writes"] += len(members)
         for connection in members:

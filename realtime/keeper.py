@@ -86,6 +86,7 @@ class Keeper:
             await asyncio.sleep(TICK_S)
             self.hub.lags_us.append(max(0, round((loop.time() - due) * 1e6)))
             self._try("heartbeats", self.tick)
+            self._try("allowances", self.hub.allowances.look)
             self._try("each tick", self.each_tick)
 
     async def _do_chores(self) -> None:
@@ -120,7 +121,7 @@ class Keeper:
             self._see_to(connection, now)
 
     def _beat(self, connection: Connection, now: float) -> None:
-        if connection.beats and connection.outbox is None:
+        if connection.beats and not connection.blocked:
             connection.say(self.heartbeat(connection, now))
         connection.beats += 1
 

@@ -1,4 +1,4 @@
-"""Sockets that do not keep up: what they are owed, and their way back to the others."""
+"""Sockets that do not keep up, or were sent all that their plan allows: what they are owed, and their way back to the others."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ PORTION_BYTES = 32 * 1024  # of what a slow socket is owed, in one write
 class SlowLane:
     """The slow connections of one hub. Each pays for an outbox of its own; nobody else pays anything for them.
 
+    `slow_since` of one that is here says since when its socket is too full, or its losses are its own; None: it is only held back
+    by its allowance.
+
     Args:
         hub: whose connections.
         most_bytes, most_updates: bounds of an outbox.
@@ -36,13 +39,21 @@ class SlowLane:
 
     def enter(self, connection: Connection) -> None:
         """The socket is full: from now on the connection has an outbox."""
+        if connection.cohort is None or connection.slow_since is not None:
+            return
+        if connection.outbox is None:
+            self._enter(connection, connection.cohort)
+        connection.slow_since = self.hub.time()
+        self.hub.counts["slowed"] += 1
+
+    def hold(self, connection: Connection) -> None:
+        """The connection was sent all that its plan allows: from now on it has an outbox, although its socket takes more."""
         if connection.outbox is None and connection.cohort is not None:
             self._enter(connection, connection.cohort)
-            self.hub.counts["slowed"] += 1
 
     def _enter(self, connection: Connection, cohort: Cohort) -> None:
+        connection.settle()
         connection.outbox = Outbox(self.most_bytes, self.most_updates)
-        connection.slow_since = self.hub.time()
         cohort.fast.pop(connection, None)
         cohort.slow[connection] = None
         self._connections[connection] = None
@@ -54,6 +65,7 @@ class SlowLane:
         """
         if connection.outbox is None and connection.cohort is not None:
             self._enter(connection, connection.cohort)
+            connection.slow_since = self.hub.time()
         connection.say(*replies)
         for topic, items in missed:
             if connection.outbox is not None:
@@ -72,18 +84,29 @@ class SlowLane:
     def drain(self, connection: Connection) -> None:
         """The socket takes bytes again: give it what it is owed, and return it to the fast ones when nothing is left.
 
-        It goes in portions, so that a reply never waits behind more than one of them.
+        It goes in portions, so that a reply never waits behind more than one of them, and no further than the allowance.
         """
-        outbox = connection.outbox
+        outbox, allowance = connection.outbox, connection.allowance
         if outbox is None:
             return
-        if not self._count_losses(connection, outbox):
+        lost = self._count_losses(connection, outbox)
+        if allowance is not None:
+            connection.slow_since, connection.noticed = None, False  # it reads, and what it lost may be its plan's doing
+        elif not lost:
             connection.slow_since, connection.noticed = self.hub.time(), False  # it reads, and its outbox suffices
-        while messages := outbox.take(PORTION_BYTES):
+        while messages := outbox.take(PORTION_BYTES if allowance is None else min(PORTION_BYTES, allowance.room)):
             self.hub.counts["delivered"] += len(messages)
-            connection.sink.write(connection.encoding.join([connection.encoding.message(message) for message in messages]))
+            connection.write(messages)
+            if allowance is not None:
+                allowance.spend(connection.sent_bytes)
             if connection.sink.full:
                 return
+        if allowance is None or (allowance.calm and not len(outbox)):
+            self._leave(connection)
+
+    def _leave(self, connection: Connection) -> None:
+        """The connection is served like the others again."""
+        connection.settle()
         self._connections.pop(connection, None)
         connection.outbox, connection.slow_since, connection.noticed = None, None, False
         if connection.cohort is not None:
