@@ -25,6 +25,7 @@ from realtime.guesses import guesses
 from realtime.node import VERSION
 from realtime.throttles import requests
 from realtime.trials import trials
+from realtime.usage import sums
 
 
 class StatsView(APIView):
@@ -47,6 +48,7 @@ class StatsView(APIView):
                 "deaths": serializers.DictField(child=serializers.IntegerField()),
                 "refused": serializers.DictField(child=serializers.IntegerField()),
                 "trials": serializers.DictField(child=serializers.IntegerField()),
+                "usage": serializers.DictField(child=serializers.IntegerField()),
                 "breakers": serializers.DictField(child=serializers.DictField()),
             },
         ),
@@ -70,6 +72,7 @@ async def _stats() -> dict[str, Any]:
         "deaths": {task.name: task.deaths for task in (*node.keeper.tasks, canary.task)},
         "refused": {"requests": requests.refused, "credentials": guesses.refused},
         "trials": trials.counts(),
+        "usage": {"waiting": len(sums), "lost": sums.lost, "failures": node.meter.outage.failures},
         "breakers": {
             "rest": reads().breaker.stats(),
             "commands": node.store.breaker.stats(),

@@ -254,6 +254,10 @@ class Serving:
         low=0,
         check=off_or_from(128),
     )
+    usage_s: float = knob(
+        "TICKWIRE_USAGE_SECONDS", 10.0, "how often what users use is saved; a crash loses that much", unit="s", low=1, high=3600
+    )
+    usage_days: int = knob("TICKWIRE_USAGE_DAYS", 400, "how long it is kept", unit="days", low=1, high=10_000)
     default_plan: str = knob("TICKWIRE_DEFAULT_PLAN", "free", "plan of a user to whom none was given")
     dashboard_plan: str = knob(
         "TICKWIRE_DASHBOARD_PLAN", "dashboard", "plan of the built-in page's visitors who did not log in; empty: anonymous"

@@ -64,6 +64,7 @@ class MarketConsumer(AsyncConsumer):
         finally:
             if self.connection is not None:
                 self.node.hub.detach(self.connection)
+                self.node.meter.end(self.connection)
                 self.node.admissions.release(self.connection)
                 self.connection.sink.release()
                 if self.deadline is not None:
@@ -179,6 +180,7 @@ class MarketConsumer(AsyncConsumer):
             deadline_s = settings.TICKWIRE.serving.auth_deadline_s
             self.deadline = asyncio.get_running_loop().call_later(deadline_s, self.auth_deadline)
         self.node.hub.attach(connection)
+        self.node.meter.begin(connection)
         principal = connection.principal
         connection.say(
             protocol.message(
@@ -202,6 +204,7 @@ class MarketConsumer(AsyncConsumer):
         assert self.connection is not None
         limits = limits_of(self.connection)
         self.bucket.change(limits.commands_per_second, limits.command_burst)
+        self.node.meter.begin(self.connection)
         self.mind_expiry()
 
     def mind_expiry(self) -> None:
@@ -224,6 +227,7 @@ class MarketConsumer(AsyncConsumer):
         connection = self.connection
         if connection is None or connection.closing:
             return
+        connection.commands += 1
         self.correlations.begin_next()
         id: protocol.CommandId = None
         try:

@@ -1,4 +1,4 @@
-"""Plans, the accounts that have them with what is different for them, and API keys at rest."""
+"""Plans, the accounts that have them with what is different for them, API keys, and what users use, at rest."""
 
 from __future__ import annotations
 
@@ -258,3 +258,25 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}… ({self.user})"
+
+
+class Usage(models.Model):
+    """What a user used on one day, UTC, with one API key or without any. The keys outlive their rows by name."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="usage")
+    key = models.CharField("API key", max_length=12, blank=True, default="", help_text="Its prefix; empty: session or token.")
+    day = models.DateField()
+    connections = models.PositiveBigIntegerField(default=0, help_text="Opened on that day.")
+    messages = models.PositiveBigIntegerField(default=0, help_text="Sent on the socket: updates, replies and all others.")
+    commands = models.PositiveBigIntegerField(default=0, help_text="Received on the socket.")
+    bytes = models.PositiveBigIntegerField(default=0, help_text="Sent on the socket.")
+    requests = models.PositiveBigIntegerField("REST requests", default=0, help_text="That were not refused by the plan.")
+
+    class Meta:
+        ordering = ["-day", "user", "key"]
+        verbose_name_plural = "usage"
+        constraints = [models.UniqueConstraint(fields=["user", "key", "day"], name="usage_per_user_key_and_day")]
+        indexes = [models.Index(fields=["day"], name="usage_by_day")]
+
+    def __str__(self) -> str:
+        return f"{self.user} on {self.day}"

@@ -23,6 +23,7 @@ from realtime.drain import Drain
 from realtime.hub import Hub
 from realtime.keeper import Keeper
 from realtime.ladder import Ladder
+from realtime.meter import Meter
 from realtime.overload import Overload
 from realtime.places import AddressRules
 from realtime.sessions import Sessions
@@ -56,6 +57,7 @@ class Node:
         self.instruments = listed
         self.started_us = now_us()
         self.drain = Drain(hub)
+        self.meter = Meter(serving.usage_s, serving.usage_days)
         self.warden = Warden(hub, admissions, sessions)
         self.steward = Steward(hub, self.name, self.warden, self.drain, serving.drain_s, self.report)
         self.keeper = Keeper(
@@ -66,7 +68,7 @@ class Node:
             slow_close_s=serving.slow_close_s,
             each_tick=overload.look,
             each_second=sessions.refresh,
-            others=[admissions.task, self.warden.task, self.steward.task],
+            others=[admissions.task, self.warden.task, self.steward.task, self.meter.task],
         )
         self._stop_telling = last_known(hub.layout.prefix).follow(Standing(hub))
 
@@ -125,6 +127,7 @@ class Node:
         await self.keeper.stop()
         await self.admissions.stop()
         await self.sessions.stop()
+        await self.meter.stop()
         await self.hub.stop()
         await self.store.close()
 

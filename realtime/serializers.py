@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated
 
 import msgspec
@@ -71,6 +72,26 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     )
     can_publish: bool = False
     is_staff: bool = False
+
+
+class DayUsage(msgspec.Struct, frozen=True):
+    """What was used on one day, UTC, with one API key; `key` is its prefix, null for sessions and signed tokens."""
+
+    day: date
+    key: str | None
+    connections: Annotated[int, msgspec.Meta(description="opened on that day")]
+    messages: Annotated[int, msgspec.Meta(description="sent on the socket: updates, replies and all others")]
+    commands: Annotated[int, msgspec.Meta(description="received on the socket")]
+    bytes: Annotated[int, msgspec.Meta(description="sent on the socket")]
+    requests: Annotated[int, msgspec.Meta(description="to REST, that were not refused by the plan")]
+
+
+class OwnUsage(msgspec.Struct, frozen=True, rename={"first": "from"}):
+    """What the caller used from one day to another, both included."""
+
+    first: date
+    to: date
+    usage: list[DayUsage]
 
 
 class IssuedTicket(msgspec.Struct, frozen=True):

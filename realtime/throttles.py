@@ -20,6 +20,7 @@ from realtime.connection import holder_of
 from realtime.guesses import network
 from realtime.limits import ANONYMOUS, FIRST_PLANS, TokenBucket
 from realtime.principal import Principal
+from realtime.usage import metered, sums
 
 MOST_HOLDERS = 10_000  # some 3 MiB; who asked least recently is forgotten, and so begins with a full bucket
 NOBODY = FIRST_PLANS[ANONYMOUS]["requests_per_second"], FIRST_PLANS[ANONYMOUS]["request_burst"]  # without an anonymous plan
@@ -106,13 +107,13 @@ class PlanThrottle(BaseThrottle):
         """
         principal = cast(Principal | None, request.auth)
         charge = charge_of(principal, request.META.get("REMOTE_ADDR", ""))
-        if charge is None:
-            return True
-        taken = requests.take(*charge, time.monotonic())
-        view.headers |= told(charge, taken)
-        if taken.wait_s and (principal is None or principal.refuses("requests")):
-            requests.refuse()
-            raise _too_many(charge, taken.wait_s)
+        if charge is not None:
+            taken = requests.take(*charge, time.monotonic())
+            view.headers |= told(charge, taken)
+            if taken.wait_s and (principal is None or principal.refuses("requests")):
+                requests.refuse()
+                raise _too_many(charge, taken.wait_s)
+        meter(principal)
         return True
 
 
@@ -132,6 +133,12 @@ def charge_of(principal: Principal | None, address: str) -> Charge | None:
         return None
     limits = principal.limits
     return Charge(holder_of(principal, network(address)), limits.requests_per_second, limits.request_burst)
+
+
+def meter(principal: Principal | None) -> None:
+    """A request of theirs passed."""
+    if (holder := metered(principal)) is not None:
+        sums.add(holder, requests=1)
 
 
 def told(charge: Charge, taken: Taken) -> dict[str, str]:

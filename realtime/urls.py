@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from realtime import operations, own_keys, views
+from realtime import operations, own_keys, own_usage, views
 
 urlpatterns = [
     path("auth/ticket/", views.TicketView.as_view()),
@@ -10,6 +10,7 @@ urlpatterns = [
     path("keys/<slug:prefix>/", own_keys.KeyView.as_view()),
     path("me/", views.MeView.as_view()),
     path("me/limits/", views.MeLimitsView.as_view()),
+    path("me/usage/", own_usage.UsageView.as_view()),
     path("me/connections/", operations.OwnConnectionsView.as_view()),
     path("admin/connections/", operations.ConnectionsView.as_view()),
     path("admin/connections/<str:session>/", operations.ConnectionView.as_view()),
