@@ -6,7 +6,7 @@ Rules of this file:
 2. Who was sent too much joins the slow lane until the bucket allows more. What is over is owed: the average holds.
 3. That is no slow client: while its socket takes what it is given, it is neither told to be slow nor closed for it.
 4. Replies go ahead at once. They count, and what is sent next waits the longer.
-5. It goes back to the others when they would have been sent so little for a while that its bucket were full again.
+5. It goes back to the others when nothing is owed, and they were sent so little for a while that a bucket like its own were full.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Allowance:
     @property
     def calm(self) -> bool:
         """Whether the connection may go back to the shared path."""
-        return self.on_trial or self.spare >= self.burst
+        return self.on_trial or (self.left > 0 and self.spare >= self.burst)
 
     def look(self, sent: int, offered: int, now: float) -> None:
         """Fill by the clock, and take what was sent since the last look.
