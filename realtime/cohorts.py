@@ -7,6 +7,7 @@ and pays for an outbox of its own until that is drained.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from marketdata.topics import Delivery, Topic
@@ -171,9 +172,10 @@ class Cohort:
         slow: members whose socket is full.
         due: encoded messages of the flush that is being made; always this one list, which `Pace.dues` know too.
         sent, sent_bytes: updates that were given to each member since the cohort exists, and their bytes as they leave.
+        alarm: of these bytes as many as one member's allowance may not suffice for; where none has one, infinite.
     """
 
-    __slots__ = ("due", "encoding", "fast", "paces", "sent", "sent_bytes", "slow")
+    __slots__ = ("alarm", "due", "encoding", "fast", "paces", "sent", "sent_bytes", "slow")
 
     def __init__(self, encoding: Encoding, paces: dict[str, Pace]) -> None:
         self.encoding = encoding
@@ -182,6 +184,7 @@ class Cohort:
         self.slow: dict[Connection, None] = {}
         self.due: list[bytes] = []
         self.sent = self.sent_bytes = 0
+        self.alarm = math.inf
 
     def __len__(self) -> int:
         return len(self.fast) + len(self.slow)

@@ -110,8 +110,7 @@ class Hub:
         connection.sink.on_pause = connection.sink.on_resume = None
         self._leave(connection)
         self.slow.forget(connection)
-        self.allowances.forget(connection)
-        connection.cohort = None
+        connection.cohort = connection.allowance = None
 
     def identify(self, connection: Connection, principal: Principal) -> None:
         """Say whose a connection is from now on, or what its owner may do from now on."""
@@ -130,6 +129,8 @@ class Hub:
         members[connection] = None
         connection.encoding, connection.cohort = encoding, cohort
         connection.begin()
+        if connection.allowance is not None:
+            self.allowances.watch(connection)
 
     def _leave(self, connection: Connection) -> None:
         cohort = connection.cohort
@@ -383,6 +384,8 @@ class Hub:
         self.counts["writes"] += len(members)
         for connection in members:
             connection.sink.write(payload)
+        if cohort.sent_bytes >= cohort.alarm:
+            self.allowances.spent(cohort, size_of(payload))
 
     # Background work
 

@@ -112,6 +112,8 @@ class SlowLane:
         if connection.cohort is not None:
             connection.cohort.slow.pop(connection, None)
             connection.cohort.fast[connection] = None
+            if connection.allowance is not None:
+                self.hub.allowances.watch(connection)
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone, with what it was owed."""

