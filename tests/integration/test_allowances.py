@@ -18,7 +18,7 @@ from realtime.limits import Limits
 from realtime.principal import Principal
 from realtime.trials import trials
 from tests.integration.conftest import Desk, ListSink, messages
-from tests.integration.test_keeper import Listed, no_plans
+from tests.integration.test_keeper import Listed
 
 QUOTE, TRADE = "quote.AAPL", "trade.AAPL"
 RATE = 40_000
@@ -127,7 +127,7 @@ async def test_what_is_lost_is_named_and_the_newest_arrives(desk: Desk, clock: C
 
 
 async def test_it_is_told_once_a_minute_and_is_no_slow_client(desk: Desk, clock: Clock) -> None:
-    keeper = Keeper(desk.hub, Listed("AAPL"), no_plans, stale_after_s=30, slow_notice_s=2, slow_close_s=10)  # type: ignore[arg-type]
+    keeper = Keeper(desk.hub, Listed("AAPL"), stale_after_s=30, slow_notice_s=2, slow_close_s=10)  # type: ignore[arg-type]
     client = await follow(desk, TRADE)
     for _ in range(3):
         await publish(desk, TRADE, 100)
@@ -143,7 +143,7 @@ async def test_it_is_told_once_a_minute_and_is_no_slow_client(desk: Desk, clock:
 
 
 async def test_heartbeats_and_replies_go_ahead_and_say_what_waits(desk: Desk, clock: Clock) -> None:
-    keeper = Keeper(desk.hub, Listed("AAPL"), no_plans, stale_after_s=30, slow_notice_s=2, slow_close_s=10)  # type: ignore[arg-type]
+    keeper = Keeper(desk.hub, Listed("AAPL"), stale_after_s=30, slow_notice_s=2, slow_close_s=10)  # type: ignore[arg-type]
     client = await follow(desk, TRADE)
     keeper.tick()
     await publish(desk, TRADE, 200)
@@ -183,7 +183,7 @@ async def test_who_would_be_over_again_at_once_does_not_go_back(desk: Desk, cloc
 
 
 async def test_a_socket_that_takes_nothing_is_slow_all_the_same(desk: Desk, clock: Clock) -> None:
-    keeper = Keeper(desk.hub, Listed("AAPL"), no_plans, stale_after_s=30, slow_notice_s=2, slow_close_s=10)  # type: ignore[arg-type]
+    keeper = Keeper(desk.hub, Listed("AAPL"), stale_after_s=30, slow_notice_s=2, slow_close_s=10)  # type: ignore[arg-type]
     client = await follow(desk, TRADE)
     await publish(desk, TRADE, 100)
     clock.go(0.25)
