@@ -64,7 +64,7 @@ class Allowance:
     @property
     def room(self) -> float:
         """Bytes that may leave now."""
-        return math.inf if self.on_trial else max(self.left, 0.0)
+        return max(self.left, 0.0)
 
     @property
     def unwatched(self) -> float:
@@ -74,7 +74,7 @@ class Allowance:
     @property
     def calm(self) -> bool:
         """Whether the connection may go back to the shared path."""
-        return self.on_trial or (self.left > 0 and self.spare >= self.burst)
+        return self.left > 0 and self.spare >= self.burst
 
     def look(self, sent: int, cohort: Cohort, now: float, lately: int = 0) -> None:
         """Fill by the clock, and take what was sent since the last look.

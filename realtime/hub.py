@@ -379,13 +379,14 @@ class Hub:
         count, members = len(cohort.due), list(cohort.fast)
         cohort.due.clear()
         cohort.sent += count
-        cohort.sent_bytes += size_of(payload)
+        size = len(payload) if cohort.encoding.framed else size_of(payload)
+        cohort.sent_bytes += size
         self.counts["delivered"] += count * len(members)
         self.counts["writes"] += len(members)
         for connection in members:
             connection.sink.write(payload)
         if cohort.sent_bytes >= cohort.alarm:
-            self.allowances.spent(cohort, size_of(payload))
+            self.allowances.spent(cohort, size)
 
     # Background work
 

@@ -89,6 +89,8 @@ class SlowLane:
         outbox, allowance = connection.outbox, connection.allowance
         if outbox is None:
             return
+        if allowance is not None and allowance.on_trial:
+            allowance = None
         lost = self._count_losses(connection, outbox)
         if allowance is not None:
             connection.slow_since, connection.noticed = None, False  # it reads, and what it lost may be its plan's doing
