@@ -111,18 +111,18 @@ class Connection:
     @property
     def sent(self) -> int:
         """Updates given to this connection since it opened, those that wait in its outbox or were replaced there included."""
-        return self.sent_before + (self.cohort.sent - self.mark if self.cohort else 0)
+        return self.sent_before + (self.cohort.sent - self.mark if self.cohort is not None else 0)
 
     @property
     def messages(self) -> int:
         """Messages handed to its socket since it opened: updates, replies and all others."""
-        shared = self.cohort.sent - self.mark if self.cohort and self.outbox is None else 0
+        shared = self.cohort.sent - self.mark if self.cohort is not None and self.outbox is None else 0
         return self.messages_before + shared
 
     @property
     def sent_bytes(self) -> int:
         """Bytes handed to its socket since it opened: whole frames, or messages where the server makes the frames."""
-        shared = self.cohort.sent_bytes - self.bytes_mark if self.cohort and self.outbox is None else 0
+        shared = self.cohort.sent_bytes - self.bytes_mark if self.cohort is not None and self.outbox is None else 0
         return self.bytes_before + shared
 
     def settle(self) -> None:
