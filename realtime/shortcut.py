@@ -140,6 +140,7 @@ class Shortcut:
             if taken.wait_s:
                 return None
             made |= {name.lower().encode(): text for name, text in throttles.told(charge, taken).items()}
+        throttles.meter(principal)
         if unchanged is not None and asked_before is not None and _names(asked_before, made[b"etag"]):
             return Answer(304, _filled(unchanged, made, b""), b"")
         return Answer(200, _filled(whole, made, content), content)

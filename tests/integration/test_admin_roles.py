@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from django.test import Client
 from marketdata.journal import note
 from marketdata.models import Feed, Instrument, JournalEntry, Kline
 from realtime.keys import create_key
-from realtime.models import Account, ApiKey, Plan
+from realtime.models import Account, ApiKey, Plan, Usage
 from realtime.roles import load_roles, note_permissions, permissions_of
 from tests.integration.admin_parts import ACTION, member, shown
 
@@ -28,6 +29,7 @@ MAY: dict[str, dict[str, str]] = {  # beyond viewing, by page: add, change, dele
     "realtime/plan": {"viewer": "", "operator": "", "admin": "acd"},
     "realtime/account": {"viewer": "", "operator": "ac", "admin": "acd"},
     "realtime/apikey": {"viewer": "", "operator": "c", "admin": "acd"},
+    "realtime/usage": {"viewer": "", "operator": "", "admin": ""},
     "auth/user": {"viewer": "", "operator": "", "admin": "acd"},
     "auth/group": {"viewer": "", "operator": "", "admin": "acd"},
 }
@@ -47,6 +49,7 @@ def rows() -> dict[str, Any]:
         "realtime/plan": Plan.objects.get(name="pro"),
         "realtime/account": Account.objects.create(user=ada, plan=Plan.objects.get(name="free")),
         "realtime/apikey": create_key(ada)[0],
+        "realtime/usage": Usage.objects.create(user=ada, day=date(2026, 11, 28)),
         "auth/user": ada,
         "auth/group": Group.objects.create(name="others"),
     }

@@ -24,6 +24,7 @@ from realtime.models import ApiKey, Ban, Plan
 from realtime.node import Node
 from realtime.shortcut import Shortcut
 from realtime.throttles import requests
+from realtime.usage import Sums
 
 from .conftest import Publish, depth, quote, ticker
 
@@ -123,6 +124,16 @@ async def test_a_known_key_is_answered_alike(ways: Ways, key_of: Any, permission
     answer, shortened = await ways.compare(authorization=key, query="topics=depth.AAPL")
     assert (answer.status, shortened) == (200, True)
     assert (answer.header(b"ratelimit-limit") is None) == bool(permissions)
+
+
+async def test_a_request_is_metered_whoever_answers_it(ways: Ways, key_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Sums()
+    monkeypatch.setattr("realtime.throttles.sums", counted)
+    for permissions in ({}, {"is_staff": True}):
+        key = await sync_to_async(key_of)(f"user{permissions}", **permissions)
+        assert (await ways.compare(authorization=key))[1]  # asks three times
+    await ways.compare()
+    assert [line.amounts[4] for line in counted.take()] == [3, 3]
 
 
 async def test_nobody_gets_the_headers_of_others(ways: Ways, key_of: Any) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet, Sum
+from django.db.models import Model, QuerySet, Sum
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 
+from marketdata.admin.journal import ReadOnly
 from realtime.models import Usage
 from realtime.sheets import download
 from realtime.usage import AMOUNTS
@@ -20,10 +21,9 @@ COLUMNS = {"day": "day", "user": "user__username", "key": "key", **{name: name f
 
 
 @admin.register(Usage)
-class UsageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot subscript it
-    """Who used how much, by day and API key. Nobody changes it."""
+class UsageAdmin(ReadOnly):
+    """Who used how much, by day and API key. What is old goes by itself."""
 
-    change_list_template = "admin/usage.html"
     list_display = ("day", "of_user", "of_key", *AMOUNTS)
     list_display_links = None
     list_filter = ("day", ("key", admin.EmptyFieldListFilter))
@@ -33,17 +33,11 @@ class UsageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django cannot s
     show_full_result_count = False  # it would count all rows of all users
     actions = ("export",)
 
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
-        """Nobody."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        """Nobody."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
-        """Nobody: what is old goes by itself."""
-        return False
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody on these pages; but whoever may delete a user deletes this with it."""
+        page = request.resolver_match.url_name if request.resolver_match is not None else None
+        elsewhere = page is not None and not page.startswith("realtime_usage")
+        return elsewhere and admin.ModelAdmin.has_delete_permission(self, request, obj)
 
     @admin.display(description="user", ordering="user__username")
     def of_user(self, usage: Usage) -> str:

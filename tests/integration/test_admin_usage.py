@@ -95,6 +95,13 @@ def test_nobody_changes_it(viewer: Client, used: list[Usage]) -> None:
     assert Usage.objects.count() == 3
 
 
+def test_a_user_is_deleted_with_it(used: list[Usage]) -> None:
+    boss = Client()
+    boss.force_login(User.objects.create_superuser("boss"))
+    assert boss.post(f"/admin/auth/user/{used[0].user_id}/delete/", {"post": "yes"}).status_code == 302
+    assert list(Usage.objects.all()) == used[2:]
+
+
 def test_staff_without_the_permission_sees_nothing(used: list[Usage]) -> None:
     client = Client()
     client.force_login(User.objects.create_user("clerk", is_staff=True))
