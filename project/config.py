@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
-import ipaddress
 import os
 import re
 import secrets
@@ -20,8 +19,20 @@ from typing import Any
 from urllib.parse import quote
 
 from marketdata import addresses
-from marketdata.spans import read_spans
-from project.knobs import BadSetting, json_object, key_set, knob, name_part, off_or_from, one_of, read_section, scheme
+from project.knobs import (
+    BadSetting,
+    json_object,
+    key_set,
+    knob,
+    name_part,
+    networks,
+    off_or_from,
+    one_of,
+    read_section,
+    redis_address,
+    scheme,
+    spans,
+)
 
 __all__ = ["BadSetting", "Config", "knobs", "load", "prepare_data_dir"]
 
@@ -29,35 +40,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "TICKWIRE_"
 SENTINEL_S = 1.0  # what a Sentinel may take to answer Celery
 UNIX_PATH_MAX = 100  # bytes; the kernel's limit for a socket address is 108
-
-
-def _spans(texts: list[str]) -> str | None:
-    try:
-        read_spans(texts, 0.0)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def networks(texts: list[str]) -> str | None:
-    """Check: addresses or networks."""
-    for text in texts:
-        try:
-            ipaddress.ip_network(text)
-        except ValueError as error:
-            return f"{error}"
-    return None
-
-
-def redis_address(value: str) -> str | None:
-    """Check: an address of Redis, or nothing."""
-    if not addresses.is_service(value):
-        return scheme(*addresses.SERVERS, *addresses.SENTINELS)(value)
-    try:
-        addresses.service(value)
-    except ValueError as error:
-        return str(error)
-    return None
 
 
 @dataclass(frozen=True)
@@ -122,7 +104,7 @@ class Bus:
         "TICKWIRE_HISTORY_TYPES",
         ["depth=100"],
         "the same for single types, as type=updates or type=updates/seconds; depth has less because its bodies are large",
-        check=_spans,
+        check=spans,
     )
     replay_s: float = knob(
         "TICKWIRE_REPLAY_SECONDS",

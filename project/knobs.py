@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import math
 import re
@@ -11,6 +12,9 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from marketdata import addresses
+from marketdata.spans import read_spans
 
 YES, NO = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
@@ -106,6 +110,36 @@ def _is_safe(address: str) -> bool:
     return bool(found.hostname) and (
         found.scheme == "https" or (found.scheme == "http" and found.hostname in ("localhost", "127.0.0.1", "::1"))
     )
+
+
+def spans(texts: list[str]) -> str | None:
+    """Check: how far back types are kept, as type=updates or type=updates/seconds."""
+    try:
+        read_spans(texts, 0.0)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def networks(texts: list[str]) -> str | None:
+    """Check: addresses or networks."""
+    for text in texts:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            return f"{error}"
+    return None
+
+
+def redis_address(value: str) -> str | None:
+    """Check: an address of Redis, or nothing."""
+    if not addresses.is_service(value):
+        return scheme(*addresses.SERVERS, *addresses.SENTINELS)(value)
+    try:
+        addresses.service(value)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def read_section(kind: type, environ: Mapping[str, str]) -> Any:
