@@ -76,8 +76,8 @@ class Meter:
         """From now on what a connection uses is its principal's; call it whenever somebody says who it is."""
         self._read(connection)
         holder, before = metered(connection.principal), self._marks.get(connection)
-        if holder is None or (before is not None and before.holder == holder):
-            return
+        if holder is None or connection.cohort is None or (before is not None and before.holder == holder):
+            return  # a visitor, or one that is gone, or nothing new
         self._marks[connection] = _mark(holder, connection)
         self._sums.add(holder, connections=1)
 

@@ -154,6 +154,17 @@ async def test_who_renews_with_another_key_is_metered_by_that_key(desk: Desk, me
     assert [database.total(Holder(1, key))[:2] for key in ("first", "second")] == [(1, 1), (1, 4)]
 
 
+async def test_one_that_is_gone_is_not_metered_whoever_speaks_of_it_then(desk: Desk, meter: Meter, database: Away) -> None:
+    client = connect(desk, meter, principal(1))
+    desk.hub.detach(client)
+    meter.end(client)
+    meter.begin(client)
+    await meter.read()
+    meter.flush()
+    assert database.total(Holder(1, ""))[0] == 1
+    assert meter._marks == {}
+
+
 async def test_while_the_database_is_away_nothing_is_lost_and_one_line_is_logged(
     desk: Desk, meter: Meter, database: Away, caplog: pytest.LogCaptureFixture
 ) -> None:
