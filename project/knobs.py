@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import math
 import re
@@ -75,6 +76,16 @@ def off_or_from(least: float) -> Callable[[float], str | None]:
 def name_part(value: str) -> str | None:
     """Check: text that may begin a Redis key and a channel name."""
     return None if re.fullmatch(r"[a-zA-Z0-9_.-]{1,32}", value) else "must be 1 to 32 letters, digits, '_', '.' or '-'"
+
+
+def networks(texts: list[str]) -> str | None:
+    """Check: addresses, and networks as `10.0.0.0/8`. What is none of them would match nothing, in silence."""
+    for text in texts:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            return f"must be addresses or networks: {error}"
+    return None
 
 
 def json_object(value: str) -> str | None:

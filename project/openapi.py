@@ -11,15 +11,31 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSe
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import Direction
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from marketdata.ticks import Depth, Kline, Quote, Ticker, Trade
 from realtime.codes import Code
 
 REF = "#/components/schemas/{name}"
+
+
+class DocsView(SpectacularSwaggerSplitView):
+    """The API page; its script is an answer of its own, so that the page needs none within."""
+
+    schema = None
+
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Without the header that leaves a hold on the page to windows that open it, for a login that we do not have."""
+        response: Response = super().get(request, *args, **kwargs)
+        response.headers.pop("Cross-Origin-Opener-Policy", None)
+        return response
+
+
 urlpatterns = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("docs/", DocsView.as_view(url_name="schema"), name="docs"),
 ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import dj_database_url
 
 from project import config as _config
+from project import headers, transport
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -32,6 +33,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "servestatic",
     "django.contrib.staticfiles",
+    "csp",
     "channels",
     "rest_framework",
     "drf_spectacular",
@@ -44,6 +46,8 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "project.requests.correlated",  # first: all that is logged for a request has its name
+    "project.headers.restricting",
+    "csp.middleware.CSPMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -154,6 +158,14 @@ SERVESTATIC_AUTOREFRESH = DEBUG
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": headers.CONTENT_SECURITY}
+
+HTTPS = TICKWIRE.site.https
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = transport.HSTS_S if HTTPS else 0
+SECURE_REDIRECT_EXEMPT = transport.BEHIND_THE_PROXY
+SILENCED_SYSTEM_CHECKS = transport.silenced(ALLOWED_HOSTS, https=HTTPS)
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 

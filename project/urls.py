@@ -1,7 +1,9 @@
 """Every address of the server."""
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from realtime.views import chart, dashboard
 
@@ -16,6 +18,7 @@ handler500 = "project.errors.server_error"
 urlpatterns = [
     path("", dashboard, name="dashboard"),
     path("chart/", chart, name="chart"),
+    path("favicon.ico", RedirectView.as_view(url=static("dashboard/icon.svg"))),  # browsers ask on pages that name no icon
     path("admin/", admin.site.urls),
     path("api/v1/", include("marketdata.urls")),
     path("api/v1/", include("realtime.urls")),
