@@ -83,7 +83,7 @@ class Site:
     https: bool = knob(
         "TICKWIRE_HTTPS",
         False,
-        "visitors come by https: a proxy in front of the server speaks TLS; cookies are then for https only, and http is sent there",
+        "visitors come by https: a proxy in front of the server speaks TLS; cookies are for it only, and http is sent there",
     )
     trusted_proxies: list[str] = knob(
         "TICKWIRE_TRUSTED_PROXIES",

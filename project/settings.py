@@ -130,7 +130,7 @@ SPECTACULAR_SETTINGS = {
 
 CELERY_BROKER_URL = TICKWIRE.broker_url
 
-AUTHENTICATION_BACKENDS = ["realtime.auth.AccountBackend"]
+AUTHENTICATION_BACKENDS = ["realtime.logins.AccountBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},

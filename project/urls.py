@@ -5,11 +5,13 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from realtime.logins import LoginForm
 from realtime.views import chart, dashboard
 
 admin.site.site_header = "Tickwire"
 admin.site.site_title = "Tickwire"
 admin.site.index_title = "Administration"
+admin.site.login_form = LoginForm
 
 handler400 = "project.errors.bad_request"
 handler404 = "project.errors.not_found"

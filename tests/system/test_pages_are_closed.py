@@ -11,10 +11,13 @@ from playwright.sync_api import Page, Response, expect
 
 from tests.system.conftest import PLANT, SERVE, SYMBOLS, Tickwire, run_server
 
-STAFF = PLANT.format(symbols=SYMBOLS) + """
+STAFF = (
+    PLANT.format(symbols=SYMBOLS)
+    + """
 from django.contrib.auth.models import User
 User.objects.create_superuser("ada", password="correct horse")
 """
+)
 PAGES = ["/", "/chart/", "/admin/login/", "/api/docs/"]
 INJECTED = "const it = document.createElement('script'); it.textContent = 'window.ran = true'; document.body.append(it)"
 
