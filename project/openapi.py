@@ -28,7 +28,7 @@ class DocsView(SpectacularSwaggerSplitView):
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Without the header that leaves a hold on the page to windows that open it, for a login that we do not have."""
-        response: Response = super().get(request, *args, **kwargs)
+        response: Response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]
         response.headers.pop("Cross-Origin-Opener-Policy", None)
         return response
 

@@ -17,10 +17,12 @@ handler400 = "project.errors.bad_request"
 handler404 = "project.errors.not_found"
 handler500 = "project.errors.server_error"
 
+icon = RedirectView.as_view(url=static("dashboard/icon.svg"), http_method_names=["get", "head"])  # for pages that name none
+
 urlpatterns = [
     path("", dashboard, name="dashboard"),
     path("chart/", chart, name="chart"),
-    path("favicon.ico", RedirectView.as_view(url=static("dashboard/icon.svg"))),  # browsers ask on pages that name no icon
+    path("favicon.ico", icon),
     path("admin/", admin.site.urls),
     path("api/v1/", include("marketdata.urls")),
     path("api/v1/", include("realtime.urls")),
