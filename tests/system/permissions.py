@@ -1,8 +1,8 @@
 """Who may do what over HTTP: one line an endpoint and method, one column for each who.
 
 `*` at the end of an address stands for every address below it that has no line of its own. Methods without a line are refused to
-everybody; in the admin, which shows a page whatever the method is, only GET and POST are looked at. `QUERIES` and `BODIES` say what
-is asked, and `PLANT` makes those who ask.
+everybody; in the admin, which shows a page whatever the method is, only GET and POST are looked at. `QUERIES` and `BODIES` say
+what is asked, and `PLANT` makes those who ask.
 """
 
 from __future__ import annotations

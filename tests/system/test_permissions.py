@@ -45,10 +45,7 @@ def lines() -> dict[tuple[str, str], dict[str, set[int]]]:
 
 LINES = lines()
 ROUTES = sorted(set(routes()))
-
-
-def methods(route: str) -> tuple[str, ...]:
-    return METHODS[:2] if route.startswith("/admin/") else METHODS
+ASKED = [(one, method) for one in ROUTES for method in (METHODS[:2] if one.startswith("/admin/") else METHODS)]
 
 
 def line(method: str, route: str) -> dict[str, set[int]] | None:
@@ -114,7 +111,7 @@ def test_every_line_has_an_endpoint() -> None:
 def test_who_may_do_what(servers: dict[str, Tickwire], who: str) -> None:
     server = servers.get(who, servers[""])
     wrong = {}
-    for route, method in ((route, method) for route in ROUTES for method in methods(route)):
+    for route, method in ASKED:
         found, cells = status(server, who, method, route), line(method, route)
         if found not in (cells[who] if cells else REFUSED):
             wrong[f"{method} {route}"] = found
