@@ -19,6 +19,7 @@ from marketdata.ticks import Depth, Kline, Quote, Ticker, Trade
 from realtime.codes import Code
 
 REF = "#/components/schemas/{name}"
+IN_ADDRESSES = {"symbol": "AAPL", "topic": "quote.AAPL"}  # what the API page begins with
 
 
 class DocsView(SpectacularSwaggerSplitView):
@@ -84,12 +85,16 @@ class StructSchema(OpenApiSerializerExtension):
 
 
 def complete(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:  # noqa: ARG001
-    """Add the bodies' schemas, and the error answer to every operation (a hook of drf-spectacular)."""
+    """Add the bodies' schemas, and to every operation the error answer and what is true of all (a hook of drf-spectacular)."""
     result["components"]["schemas"] |= {**_bodies(), "Error": _error()}
     refused = {"description": "refused", "content": {"application/json": {"schema": {"$ref": REF.format(name="Error")}}}}
     for operations in result["paths"].values():
         for operation in operations.values():
             operation["responses"]["default"] = refused
+            operation.get("requestBody", {})["required"] = True
+            for parameter in operation.get("parameters", []):
+                if parameter["in"] == "path" and parameter["name"] in IN_ADDRESSES:
+                    parameter["example"] = IN_ADDRESSES[parameter["name"]]
     return result
 
 

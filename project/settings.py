@@ -169,6 +169,7 @@ SILENCED_SYSTEM_CHECKS = transport.silenced(ALLOWED_HOSTS, https=HTTPS)
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "project.errors.Reports"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -179,5 +180,6 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["correlation"]}},
     "root": {"handlers": ["console"], "level": TICKWIRE.site.log_level},
     # uvicorn's INFO lines carry whole URLs; nothing of the kind belongs into a log
-    "loggers": {"uvicorn.error": {"level": "WARNING"}, "uvicorn.access": {"level": "WARNING"}},
+    # and SQL that Django logs on its debug pages has session keys in it
+    "loggers": {name: {"level": "WARNING"} for name in ("uvicorn.error", "uvicorn.access", "django.db.backends")},
 }
