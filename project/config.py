@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
-import ipaddress
 import os
 import re
 import ssl
@@ -34,16 +33,6 @@ def _spans(texts: list[str]) -> str | None:
         read_spans(texts, 0.0)
     except ValueError as error:
         return str(error)
-    return None
-
-
-def networks(texts: list[str]) -> str | None:
-    """Check: addresses or networks."""
-    for text in texts:
-        try:
-            ipaddress.ip_network(text)
-        except ValueError as error:
-            return f"{error}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The API against its schema at length: twenty times the examples of `make test`, others each time."""
+"""The API against its schema at length: forty times the examples of `make test`, others each time."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ WHO = {
     "key": "that user's API key",
     "publish": "an API key that may publish, of a user who may",
     "staff": "a member of staff by session, who may change nothing in the admin",
-    "staff-key": "that member's API key with the staff permission",
+    "s-key": "that member's API key with the staff permission",
+    "chief": "a superuser by session",
     "revoked": "an API key that was revoked",
     "off-key": "an API key of a disabled user",
     "off": "a disabled user's session",
@@ -34,51 +35,63 @@ NAMED = {
 }
 
 TABLE = """
-                                      visitor nobody  user    no-csrf key     publish staff   staff-key revoked off-key off
-GET    /                              200     200     200     200     200     200     200     200       200     200     200
-GET    /chart/                        200     200     200     200     200     200     200     200       200     200     200
-GET    /favicon.ico                   302     302     302     302     302     302     302     302       302     302     302
-GET    /admin/                        302     302     302     302     302     302     200     302       302     302     302
-GET    /admin/login/                  200     200     200     200     200     200     302     200       200     200     200
-POST   /admin/login/                  403     403     200     403     403     403     200     403       403     403     200
-GET    /admin/logout/                 302     302     302     302     302     302     405     302       302     302     302
-POST   /admin/logout/                 403     403     302     403     403     403     200     403       403     403     302
-GET    /admin/jsi18n/                 302     302     302     302     302     302     200     302       302     302     302
-GET    /admin/password_change/        302     302     302     302     302     302     200     302       302     302     302
-GET    /admin/password_change/done/   302     302     302     302     302     302     200     302       302     302     302
-GET    /admin/*                       302     302     302     302     302     302     closed  302       302     302     302
-POST   /admin/*                       login   login   login   login   login   login   any     login     login   login   login
-GET    /api/docs/                     200     200     200     200     200     200     200     200       401     401     200
-GET    /api/schema/                   200     200     200     200     200     200     200     200       401     401     200
-GET    /api/v1/admin/feeds/           401     401     403     403     403     403     200     200       401     401     401
-GET    /api/v1/admin/stats/           401     401     403     403     403     403     200     200       401     401     401
-POST   /api/v1/auth/ticket/           401     401     200     403     200     200     200     200       401     401     401
-GET    /api/v1/depth/<symbol>/        403     401     200     200     200     200     200     200       401     401     403
-POST   /api/v1/ingest/                401     401     403     403     403     200     403     403       401     401     401
-GET    /api/v1/instruments/           200     401     200     200     200     200     200     200       401     401     200
-GET    /api/v1/instruments/<symbol>/  200     401     200     200     200     200     200     200       401     401     200
-GET    /api/v1/keys/                  401     401     200     200     200     200     200     200       401     401     401
-POST   /api/v1/keys/                  401     401     201     403     403     403     201     403       401     401     401
-DELETE /api/v1/keys/<prefix>/         401     401     204     403     403     404     404     404       401     401     401
-GET    /api/v1/klines/<symbol>/       200     401     200     200     200     200     200     200       401     401     200
-GET    /api/v1/me/                    200     401     200     200     200     200     200     200       401     401     200
-GET    /api/v1/me/limits/             200     401     200     200     200     200     200     200       401     401     200
-GET    /api/v1/quotes/                200     401     200     200     200     200     200     200       401     401     200
-GET    /api/v1/quotes/<symbol>/       200     401     200     200     200     200     200     200       401     401     200
-GET    /api/v1/snapshots/             200     401     200     200     200     200     200     200       401     401     200
-GET    /api/v1/tickers/               200     401     200     200     200     200     200     200       401     401     200
-GET    /api/v1/tickers/<symbol>/      200     401     200     200     200     200     200     200       401     401     200
-GET    /api/v1/topics/<topic>/history/ 200    401     200     200     200     200     200     200       401     401     200
-GET    /api/v1/trades/<symbol>/       200     401     200     200     200     200     200     200       401     401     200
-GET    /udf/config                    200     401     200     200     200     200     200     200       401     401     200
-GET    /udf/history                   200     401     200     200     200     200     200     200       401     401     200
-GET    /udf/quotes                    200     401     200     200     200     200     200     200       401     401     200
-GET    /udf/search                    200     401     200     200     200     200     200     200       401     401     200
-GET    /udf/symbols                   200     401     200     200     200     200     200     200       401     401     200
-GET    /udf/time                      200     401     200     200     200     200     200     200       401     401     200
+                                             visitor nobody user  no-csrf key   publish staff  s-key chief revoked off-key off
+GET    /                                     200     200    200   200     200   200     200    200   200   200     200     200
+GET    /chart/                               200     200    200   200     200   200     200    200   200   200     200     200
+GET    /favicon.ico                          302     302    302   302     302   302     302    302   302   302     302     302
+GET    /admin/                               302     302    302   302     302   302     200    302   200   302     302     302
+GET    /admin/login/                         200     200    200   200     200   200     302    200   302   200     200     200
+POST   /admin/login/                         403     403    200   403     403   403     200    403   200   403     403     200
+GET    /admin/logout/                        302     302    302   302     302   302     405    302   405   302     302     302
+POST   /admin/logout/                        403     403    302   403     403   403     200    403   200   403     403     302
+GET    /admin/jsi18n/                        302     302    302   302     302   302     200    302   200   302     302     302
+GET    /admin/password_change/               302     302    302   302     302   302     200    302   200   302     302     302
+GET    /admin/password_change/done/          302     302    302   302     302   302     200    302   200   302     302     302
+GET    /admin/*                              302     302    302   302     302   302     closed 302   any   302     302     302
+POST   /admin/*                              login   login  login login   login login   any    login any   login   login   login
+GET    /api/docs/                            200     200    200   200     200   200     200    200   200   401     401     200
+GET    /api/schema/                          200     200    200   200     200   200     200    200   200   401     401     200
+GET    /api/v1/admin/connections/            401     401    403   403     403   403     200    200   200   401     401     401
+DELETE /api/v1/admin/connections/<session>/  401     401    403   403     403   403     403    403   404   401     401     401
+GET    /api/v1/admin/feeds/                  401     401    403   403     403   403     200    200   200   401     401     401
+GET    /api/v1/admin/nodes/                  401     401    403   403     403   403     200    200   200   401     401     401
+POST   /api/v1/admin/nodes/<node>/drain/     401     401    403   403     403   403     403    403   404   401     401     401
+GET    /api/v1/admin/stats/                  401     401    403   403     403   403     200    200   200   401     401     401
+GET    /api/v1/admin/topics/                 401     401    403   403     403   403     200    200   200   401     401     401
+POST   /api/v1/auth/ticket/                  401     401    200   403     200   200     200    200   200   401     401     401
+GET    /api/v1/depth/<symbol>/               403     401    200   200     200   200     200    200   200   401     401     403
+POST   /api/v1/ingest/                       401     401    403   403     403   200     403    403   403   401     401     401
+GET    /api/v1/instruments/                  200     401    200   200     200   200     200    200   200   401     401     200
+GET    /api/v1/instruments/<symbol>/         200     401    200   200     200   200     200    200   200   401     401     200
+GET    /api/v1/keys/                         401     401    200   200     200   200     200    200   200   401     401     401
+POST   /api/v1/keys/                         401     401    201   403     403   403     201    403   201   401     401     401
+DELETE /api/v1/keys/<prefix>/                401     401    204   403     403   404     404    404   404   401     401     401
+GET    /api/v1/klines/<symbol>/              200     401    200   200     200   200     200    200   200   401     401     200
+GET    /api/v1/me/                           200     401    200   200     200   200     200    200   200   401     401     200
+GET    /api/v1/me/connections/               401     401    200   200     200   200     200    200   200   401     401     401
+GET    /api/v1/me/limits/                    200     401    200   200     200   200     200    200   200   401     401     200
+GET    /api/v1/quotes/                       200     401    200   200     200   200     200    200   200   401     401     200
+GET    /api/v1/quotes/<symbol>/              200     401    200   200     200   200     200    200   200   401     401     200
+GET    /api/v1/snapshots/                    200     401    200   200     200   200     200    200   200   401     401     200
+GET    /api/v1/tickers/                      200     401    200   200     200   200     200    200   200   401     401     200
+GET    /api/v1/tickers/<symbol>/             200     401    200   200     200   200     200    200   200   401     401     200
+GET    /api/v1/topics/<topic>/history/       200     401    200   200     200   200     200    200   200   401     401     200
+GET    /api/v1/trades/<symbol>/              200     401    200   200     200   200     200    200   200   401     401     200
+GET    /udf/config                           200     401    200   200     200   200     200    200   200   401     401     200
+GET    /udf/history                          200     401    200   200     200   200     200    200   200   401     401     200
+GET    /udf/quotes                           200     401    200   200     200   200     200    200   200   401     401     200
+GET    /udf/search                           200     401    200   200     200   200     200    200   200   401     401     200
+GET    /udf/symbols                          200     401    200   200     200   200     200    200   200   401     401     200
+GET    /udf/time                             200     401    200   200     200   200     200    200   200   401     401     200
 """
 
-VALUES = {"symbol": "AAPL", "topic": "quote.AAPL", "prefix": "spare000"}  # what stands in addresses
+VALUES = {
+    "symbol": "AAPL",
+    "topic": "quote.AAPL",
+    "prefix": "spare000",
+    "session": "nobodys",
+    "node": "nowhere",
+}  # what stands in addresses
 QUERIES = {
     "/api/v1/snapshots/": "topics=quote.AAPL",
     "/udf/symbols": "symbol=AAPL",
@@ -120,7 +133,8 @@ revoked, spare = key(ada), create_key(ada)[0]
 ApiKey.objects.filter(pk=spare.pk).update(prefix="spare000")
 print(json.dumps({
     "user": session(ada), "key": key(ada), "revoked": revoked, "publish": key(pub, can_publish=True),
-    "staff": session(boss), "staff-key": key(boss, is_staff=True), "off": session(off), "off-key": key(off),
+    "staff": session(boss), "s-key": key(boss, is_staff=True),
+    "chief": session(User.objects.create_superuser("chief")), "off": session(off), "off-key": key(off),
 }))
 ApiKey.objects.filter(prefix=revoked["key"].split("_")[1]).update(revoked_at="2026-01-01T00:00Z")
 User.objects.filter(pk=off.pk).update(is_active=False)
