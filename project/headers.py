@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction
 from csp.constants import NONCE, NONE, SELF
-from django.http import HttpRequest
+from csp.middleware import CSPMiddleware
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
@@ -30,6 +31,8 @@ CONTENT_SECURITY: dict[str, Any] = {
     "frame-ancestors": [NONE],
 }
 DEVICES = ("camera", "geolocation", "microphone", "payment", "usb", "serial", "hid", "midi", "display-capture")
+# called from here, because as a middleware of its own it would send each request into another thread and back, twice
+_policy = CSPMiddleware(lambda request: HttpResponse())  # noqa: ARG005
 PERMISSIONS = ", ".join(f"{name}=()" for name in DEVICES)
 
 
@@ -41,18 +44,20 @@ def restricting(answer: Answer | AsyncAnswer) -> Answer | AsyncAnswer:
 
 def _called(answer: Answer) -> Answer:
     def restricted(request: HttpRequest) -> HttpResponseBase:
-        return _restricted(answer(request))
+        _policy.process_request(request)
+        return _restricted(request, answer(request))
 
     return restricted
 
 
 def _awaited(answer: AsyncAnswer) -> AsyncAnswer:
     async def restricted(request: HttpRequest) -> HttpResponseBase:
-        return _restricted(await answer(request))
+        _policy.process_request(request)
+        return _restricted(request, await answer(request))
 
     return restricted
 
 
-def _restricted(response: HttpResponseBase) -> HttpResponseBase:
+def _restricted(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     response["Permissions-Policy"] = PERMISSIONS
-    return response
+    return _policy.process_response(request, response)

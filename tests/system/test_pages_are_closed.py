@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from django.contrib import admin
 from playwright.sync_api import Page, Response, expect
 
 from tests.system.conftest import PLANT, SERVE, SYMBOLS, Tickwire, run_server
@@ -89,7 +90,8 @@ def test_each_answer_has_a_nonce_of_its_own(server: Tickwire) -> None:
 
 def test_the_admin_works_under_the_policy(page: Page, server: Tickwire, wrong: list[str]) -> None:
     logged_in(page, server)
-    for path in ("auth/user/add/", "realtime/plan/", "realtime/plan/1/change/", "marketdata/instrument/1/change/"):
+    lists = [f"{model._meta.app_label}/{model._meta.model_name}/" for model in admin.site._registry]
+    for path in (*lists, "auth/user/add/", "realtime/apikey/add/", "realtime/plan/1/change/", "marketdata/instrument/1/change/"):
         opened(page, server, f"/admin/{path}")
     assert wrong == []
 
