@@ -76,6 +76,12 @@ def test_who_comes_by_http_is_sent_to_https(behind_a_proxy: Tickwire) -> None:
     assert (status, headers["location"]) == (301, f"https://127.0.0.1:{behind_a_proxy.port}/chart/")
 
 
+def test_nor_do_quick_answers_go_past_that(behind_a_proxy: Tickwire) -> None:
+    path = "/api/v1/quotes/?symbols=AAPL"
+    assert {plainly(behind_a_proxy, path, **said("198.51.100.5"))[0] for _ in range(3)} == {200}
+    assert {plainly(behind_a_proxy, path)[0] for _ in range(3)} == {301}
+
+
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
 def test_health_answers_the_proxys_network_by_http(behind_a_proxy: Tickwire, path: str) -> None:
     assert plainly(behind_a_proxy, path)[0] == 200
