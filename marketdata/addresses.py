@@ -9,7 +9,7 @@ With `rediss+sentinel://` all is encrypted, the talk with the Sentinels, too.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote
 
 SERVERS = ("redis", "rediss", "unix")
@@ -41,9 +41,9 @@ class Service:
     sentinels: tuple[tuple[str, int], ...]
     db: int = 0
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     sentinel_username: str | None = None
-    sentinel_password: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
     tls: bool = False
 
     @property

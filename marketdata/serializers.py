@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from marketdata.models import Instrument
@@ -16,6 +17,7 @@ from marketdata.ticks import Symbol
 from marketdata.topics import Interval
 
 MOST_UPDATES = 1000
+MOST_SEQ = 2**63 - 1  # Redis refuses greater ones, which must not look like its failure
 MOST_TOPICS = 200
 MOST_TICKS = 1000
 MOST_INGEST_BYTES = 1 << 20
@@ -143,6 +145,7 @@ class InstrumentSerializer(serializers.ModelSerializer[Instrument]):
         read_only_fields = fields
 
 
+@extend_schema_field({"type": "string", "pattern": r"[^,\s]"})
 class NamesField(serializers.CharField):
     """Names joined by commas; a name that is repeated counts once."""
 
@@ -160,11 +163,26 @@ def split(text: str) -> list[str]:
     return list(dict.fromkeys(part for part in parts if part))
 
 
+@extend_schema_field({"type": "string", "enum": [interval.value for interval in Interval], "default": Interval.M1.value})
+class IntervalField(serializers.CharField):
+    """An interval of bars; which there are is checked with the topic, whose error names them."""
+
+
+@extend_schema_field({"type": "string", "pattern": r"^[^\x00]*$"})
+class SearchField(serializers.CharField):
+    """Text without null characters, as all is that is asked here."""
+
+
+@extend_schema_field({"type": "string", "pattern": r"^[^\x00]+$"})
+class VenueField(serializers.CharField):
+    """The same, and not empty."""
+
+
 class InstrumentsQuery(serializers.Serializer[Any]):
     """Which instruments."""
 
-    search = serializers.CharField(required=False, help_text="part of symbol or name, in any case")
-    venue = serializers.CharField(required=False)
+    search = SearchField(required=False, allow_blank=True, help_text="part of symbol or name, in any case")
+    venue = VenueField(required=False, trim_whitespace=False)
     type = serializers.ChoiceField(choices=Instrument.Kind.choices, required=False, help_text="the instrument's `kind`")
 
 
@@ -189,7 +207,7 @@ class TradesQuery(serializers.Serializer[Any]):
 class KlinesQuery(serializers.Serializer[Any]):
     """Which bars: the newest `limit` that opened in `[start, end)`."""
 
-    interval = serializers.CharField(default=Interval.M1.value, help_text="one of " + ", ".join(Interval))
+    interval = IntervalField(default=Interval.M1.value)
     start = serializers.IntegerField(required=False, min_value=0, help_text="µs since the Unix epoch")
     end = serializers.IntegerField(required=False, min_value=0, help_text="µs since the Unix epoch; now when absent")
     limit = serializers.IntegerField(default=500, min_value=1, max_value=MOST_UPDATES)
@@ -201,8 +219,8 @@ class KlinesQuery(serializers.Serializer[Any]):
 class HistoryQuery(serializers.Serializer[Any]):
     """Which updates: from `from_seq` on, or the newest when it is absent."""
 
-    from_seq = serializers.IntegerField(required=False, min_value=1)
-    to_seq = serializers.IntegerField(required=False, min_value=1)
+    from_seq = serializers.IntegerField(required=False, min_value=1, max_value=MOST_SEQ)
+    to_seq = serializers.IntegerField(required=False, min_value=1, max_value=MOST_SEQ)
     limit = serializers.IntegerField(default=MOST_UPDATES, min_value=1, max_value=MOST_UPDATES)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

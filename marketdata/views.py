@@ -95,7 +95,7 @@ class ReaderView(APIView):
 
 
 def _asked(kind: type[Serializer[Any]], request: Request) -> dict[str, Any]:
-    query = kind(data=request.query_params)
+    query = kind(data=request.query_params.dict())  # no form: an empty parameter is a wrong one, not an absent one
     query.is_valid(raise_exception=True)
     asked: dict[str, Any] = query.validated_data
     return asked

@@ -22,6 +22,7 @@ from monitoring.health import canaries
 from monitoring.queries import queries
 from realtime.auth import IsStaff
 from realtime.guesses import guesses
+from realtime.logins import logins
 from realtime.node import VERSION
 from realtime.throttles import requests
 from realtime.trials import trials
@@ -70,7 +71,7 @@ async def _stats() -> dict[str, Any]:
         "database_queries": queries.sent,
         "counts": node.hub.stats(),
         "deaths": {task.name: task.deaths for task in (*node.keeper.tasks, canary.task)},
-        "refused": {"requests": requests.refused, "credentials": guesses.refused},
+        "refused": {"requests": requests.refused, "credentials": guesses.refused, "logins": logins.refused},
         "trials": trials.counts(),
         "usage": {"waiting": len(sums), "lost": sums.lost, "failures": node.meter.outage.failures},
         "breakers": {

@@ -7,18 +7,16 @@ import difflib
 import hashlib
 import os
 import re
-import secrets
 import ssl
-import stat
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from marketdata import addresses
+from project.data_dir import kept_secret, make_folder, refuse_foreign
 from project.knobs import (
     BadSetting,
     json_object,
@@ -63,6 +61,17 @@ class Site:
     )
     trusted_origins: list[str] = knob(
         "TICKWIRE_TRUSTED_ORIGINS", [], "further origins (scheme://host) from which cookies are accepted"
+    )
+    https: bool = knob(
+        "TICKWIRE_HTTPS",
+        False,
+        "visitors come by https: a proxy in front of the server speaks TLS; cookies are for it only, and http is sent there",
+    )
+    trusted_proxies: list[str] = knob(
+        "TICKWIRE_TRUSTED_PROXIES",
+        ["127.0.0.1", "::1"],
+        "addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed",
+        check=networks,
     )
     database_url: str = knob(
         "TICKWIRE_DATABASE_URL",
@@ -357,7 +366,7 @@ class Config:
         Raises:
             BadSetting: the data folder cannot keep it.
         """
-        return self.site.secret_key or _kept_secret(self.data_dir / "secret_key")
+        return self.site.secret_key or kept_secret(self.data_dir / "secret_key")
 
 
 SECTIONS: dict[str, type] = {"site": Site, "bus": Bus, "sources": Sources, "serving": Serving, "tokens": Tokens, "tools": Tools}
@@ -406,45 +415,7 @@ def prepare_data_dir(config: Config) -> None:
         BadSetting: one of them cannot be made or written, or belongs to somebody else.
     """
     home, sockets = config.data_dir, config.redis_socket.parent
-    _make_folder(home)
+    make_folder(home)
     if config.private_redis and sockets != home:
-        _make_folder(sockets)
-        _refuse_foreign(sockets)
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise BadSetting(f"TICKWIRE_DATA_DIR: {path}: {error.strerror}") from None
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise BadSetting(f"TICKWIRE_DATA_DIR: {path}: not writable")
-
-
-def _refuse_foreign(path: Path) -> None:
-    """The temporary folder is everybody's: whoever made the socket's folder first could read and answer for us."""
-    found = path.lstat()
-    if stat.S_ISLNK(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise BadSetting(f"TICKWIRE_DATA_DIR: too long for a socket, and its substitute {path} is open to others; remove that")
-
-
-def _kept_secret(path: Path) -> str:
-    try:
-        return _read_or_make(path)
-    except OSError as error:
-        raise BadSetting(f"TICKWIRE_SECRET_KEY: is empty, and none can be kept in {path}: {error.strerror}") from None
-
-
-def _read_or_make(path: Path) -> str:
-    with suppress(FileNotFoundError):
-        return path.read_text()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    draft.touch(mode=0o600)
-    try:
-        draft.write_text(secrets.token_urlsafe(50))
-        with suppress(FileExistsError):
-            os.link(draft, path)  # the first process wins, whoever else is starting
-    finally:
-        draft.unlink()
-    return path.read_text()
+        make_folder(sockets)
+        refuse_foreign(sockets)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import msgspec
 from django.core import exceptions as django
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views import defaults
+from django.views.debug import SafeExceptionReporterFilter
 from rest_framework import exceptions as rest
 from rest_framework.views import set_rollback
 
@@ -136,3 +138,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if _is_machine(request):
         return _told(request, internal("an unforeseen failure; it has been logged"))
     return defaults.server_error(request)
+
+
+class Reports(SafeExceptionReporterFilter):
+    """What Django's debug page leaves out of the settings: addresses as well, which may have passwords in them."""
+
+    hidden_settings = re.compile(SafeExceptionReporterFilter.hidden_settings.pattern + "|URL", re.IGNORECASE)

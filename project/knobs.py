@@ -81,6 +81,16 @@ def name_part(value: str) -> str | None:
     return None if re.fullmatch(r"[a-zA-Z0-9_.-]{1,32}", value) else "must be 1 to 32 letters, digits, '_', '.' or '-'"
 
 
+def networks(texts: list[str]) -> str | None:
+    """Check: addresses, and networks as `10.0.0.0/8`. What is none of them would match nothing, in silence."""
+    for text in texts:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            return f"must be addresses or networks: {error}"
+    return None
+
+
 def json_object(value: str) -> str | None:
     """Check: a JSON object."""
     try:
@@ -118,16 +128,6 @@ def spans(texts: list[str]) -> str | None:
         read_spans(texts, 0.0)
     except ValueError as error:
         return str(error)
-    return None
-
-
-def networks(texts: list[str]) -> str | None:
-    """Check: addresses or networks."""
-    for text in texts:
-        try:
-            ipaddress.ip_network(text)
-        except ValueError as error:
-            return f"{error}"
     return None
 
 

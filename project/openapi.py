@@ -11,15 +11,32 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSe
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import Direction
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from marketdata.ticks import Depth, Kline, Quote, Ticker, Trade
 from realtime.codes import Code
 
 REF = "#/components/schemas/{name}"
+IN_ADDRESSES = {"symbol": "AAPL", "topic": "quote.AAPL"}  # what the API page begins with
+
+
+class DocsView(SpectacularSwaggerSplitView):
+    """The API page; its script is an answer of its own, so that the page needs none within."""
+
+    schema = None
+
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Without the header that leaves a hold on the page to windows that open it, for a login that we do not have."""
+        response: Response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]
+        response.headers.pop("Cross-Origin-Opener-Policy", None)
+        return response
+
+
 urlpatterns = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("docs/", DocsView.as_view(url_name="schema"), name="docs"),
 ]
 
 
@@ -68,12 +85,16 @@ class StructSchema(OpenApiSerializerExtension):
 
 
 def complete(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:  # noqa: ARG001
-    """Add the bodies' schemas, and the error answer to every operation (a hook of drf-spectacular)."""
+    """Add the bodies' schemas, and to every operation the error answer and what is true of all (a hook of drf-spectacular)."""
     result["components"]["schemas"] |= {**_bodies(), "Error": _error()}
     refused = {"description": "refused", "content": {"application/json": {"schema": {"$ref": REF.format(name="Error")}}}}
     for operations in result["paths"].values():
         for operation in operations.values():
             operation["responses"]["default"] = refused
+            operation.get("requestBody", {})["required"] = True
+            for parameter in operation.get("parameters", []):
+                if parameter["in"] == "path" and parameter["name"] in IN_ADDRESSES:
+                    parameter["example"] = IN_ADDRESSES[parameter["name"]]
     return result
 
 

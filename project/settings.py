@@ -9,6 +9,7 @@ from typing import Any
 import dj_database_url
 
 from project import config as _config
+from project import headers, transport
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -32,6 +33,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "servestatic",
     "django.contrib.staticfiles",
+    "csp",
     "channels",
     "rest_framework",
     "drf_spectacular",
@@ -44,6 +46,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "project.requests.correlated",  # first: all that is logged for a request has its name
+    "project.headers.restricting",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -126,7 +129,7 @@ SPECTACULAR_SETTINGS = {
 
 CELERY_BROKER_URL = TICKWIRE.broker_url
 
-AUTHENTICATION_BACKENDS = ["realtime.auth.AccountBackend"]
+AUTHENTICATION_BACKENDS = ["realtime.logins.AccountBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
@@ -154,9 +157,18 @@ SERVESTATIC_AUTOREFRESH = DEBUG
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": headers.CONTENT_SECURITY}
+
+HTTPS = TICKWIRE.site.https
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = transport.HSTS_S if HTTPS else 0
+SECURE_REDIRECT_EXEMPT = transport.BEHIND_THE_PROXY
+SILENCED_SYSTEM_CHECKS = transport.silenced(ALLOWED_HOSTS, https=HTTPS)
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "project.errors.Reports"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -167,5 +179,6 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["correlation"]}},
     "root": {"handlers": ["console"], "level": TICKWIRE.site.log_level},
     # uvicorn's INFO lines carry whole URLs; nothing of the kind belongs into a log
-    "loggers": {"uvicorn.error": {"level": "WARNING"}, "uvicorn.access": {"level": "WARNING"}},
+    # and SQL that Django logs on its debug pages has session keys in it
+    "loggers": {name: {"level": "WARNING"} for name in ("uvicorn.error", "uvicorn.access", "django.db.backends")},
 }

@@ -1,21 +1,28 @@
 """Every address of the server."""
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
+from django.views.generic import RedirectView
 
+from realtime.logins import LoginForm
 from realtime.views import chart, dashboard
 
 admin.site.site_header = "Tickwire"
 admin.site.site_title = "Tickwire"
 admin.site.index_title = "Administration"
+admin.site.login_form = LoginForm
 
 handler400 = "project.errors.bad_request"
 handler404 = "project.errors.not_found"
 handler500 = "project.errors.server_error"
 
+icon = RedirectView.as_view(url=static("dashboard/icon.svg"), http_method_names=["get", "head"])  # for pages that name none
+
 urlpatterns = [
     path("", dashboard, name="dashboard"),
     path("chart/", chart, name="chart"),
+    path("favicon.ico", icon),
     path("admin/", admin.site.urls),
     path("api/v1/", include("marketdata.urls")),
     path("api/v1/", include("realtime.urls")),

@@ -25,7 +25,6 @@ import msgspec
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, get_user
-from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.signing import BadSignature, TimestampSigner
@@ -70,10 +69,10 @@ class Credentials:
         address: where it came from; empty: nobody knows.
     """
 
-    token: str | None = None
-    authorization: str | None = None
-    session: SessionBase | None = None
-    page_pass: str | None = None
+    token: str | None = field(default=None, repr=False)
+    authorization: str | None = field(default=None, repr=False)
+    session: SessionBase | None = field(default=None, repr=False)
+    page_pass: str | None = field(default=None, repr=False)
     address: str = field(default="", compare=False)
 
 
@@ -299,15 +298,6 @@ def forget_principals() -> None:
     """Ask the database again from now on."""
     _verified.clear()
     _worth.clear()
-
-
-class AccountBackend(ModelBackend):
-    """Django's own backend, reading a session's user together with account and plan: one query instead of three."""
-
-    def get_user(self, user_id: int) -> User | None:
-        """The active user of that id."""
-        user = User.objects.select_related("account__plan").filter(pk=user_id).first()
-        return user if user and self.user_can_authenticate(user) else None
 
 
 def grant_page_pass(request: HttpRequest, response: HttpResponse) -> None:

@@ -44,13 +44,23 @@ class Guesses:
     Args:
         most: addresses that are remembered.
         clock: monotonic seconds.
+        most_bad, within_s, refused_s: so many within so many seconds, and further ones are refused for so many.
 
     Attributes:
         refused: how many credentials were because of others before them.
     """
 
-    def __init__(self, most: int = MOST_ADDRESSES, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        most: int = MOST_ADDRESSES,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        most_bad: int = MOST_BAD,
+        within_s: float = WITHIN_S,
+        refused_s: float = REFUSED_S,
+    ) -> None:
         self.most = most
+        self.most_bad, self.within_s, self.refused_s = most_bad, within_s, refused_s
         self.refused = 0
         self._clock = clock
         self._lock = Lock()
@@ -64,11 +74,11 @@ class Guesses:
         now = self._clock()
         with self._lock:
             began, count = self._counts.pop(address, (now, 0))
-            if now >= began + WITHIN_S:
+            if now >= began + self.within_s:
                 began, count = now, 0
-            if count < MOST_BAD:
+            if count < self.most_bad:
                 count += 1
-                began = now if count == MOST_BAD else began  # from here on it is the time of being refused
+                began = now if count == self.most_bad else began  # from here on it is the time of being refused
             self._counts[address] = began, count
             if len(self._counts) > self.most:
                 self._counts.popitem(last=False)
@@ -76,7 +86,12 @@ class Guesses:
     def wait_s(self, address: str) -> float:
         """For how long bad credentials from there are refused unseen; 0.0: they are not."""
         began, count = self._counts.get(address, (0.0, 0))
-        return max(0.0, began + REFUSED_S - self._clock()) if count >= MOST_BAD else 0.0
+        return max(0.0, began + self.refused_s - self._clock()) if count >= self.most_bad else 0.0
+
+    def forgiven_s(self, address: str) -> float:
+        """When its bad credentials will be forgotten; 0.0: there are none."""
+        began, count = self._counts.get(address, (0.0, 0))
+        return max(0.0, began + self.within_s - self._clock()) if count else 0.0
 
     def forget(self) -> None:
         """Begin anew."""

@@ -88,8 +88,11 @@ def _asked(kind: type[Any], request: Request) -> Any:
     Raises:
         ParseError: it is none.
     """
+    query = request.query_params.dict()
+    if query.get("slow", "").casefold() == "null":  # to msgspec that is None, which would be all
+        raise ParseError("Expected `bool`, got `null` - at `$.slow`")
     try:
-        return msgspec.convert(request.query_params.dict(), kind, strict=False)
+        return msgspec.convert(query, kind, strict=False)
     except msgspec.ValidationError as failure:
         raise ParseError(str(failure)) from None
 

@@ -39,10 +39,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _KEY = {
     "prefix": "k3f9xa7q", "name": "notebook", "can_publish": False, "is_staff": False, "created_at": 1731672000123456,
-    "expires_at": 1763208000000000, "last_used_at": None, "revoked_at": None,
+    "expires_at": 4102444800000000, "last_used_at": None, "revoked_at": None,
 }  # fmt: skip
 _MADE = _KEY | {"key": "tw_k3f9xa7q_…"}
-_NEW = {"name": "notebook", "expires_at": 1763208000000000}
+_NEW = {"name": "notebook", "expires_at": 4102444800000000}
 _SESSION: list[Any] = [{"session": []}]
 _SESSION_OR_KEY: list[Any] = [{"apiKey": []}, {"session": []}]
 

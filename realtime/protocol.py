@@ -24,6 +24,7 @@ Topics = Annotated[list[str], msgspec.Meta(min_length=1)]
 
 
 Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+SomeSeq = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]  # Redis refuses greater ones, which must not look like its failure
 
 
 class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,6 +45,9 @@ class Auth(_Command, frozen=True, kw_only=True):
     """Say who is connected, or renew that."""
 
     token: str
+
+    def __repr__(self) -> str:
+        return f"Auth(id={self.id!r})"
 
 
 class Subscribe(_Command, frozen=True, kw_only=True):
@@ -86,8 +90,8 @@ class History(_Command, frozen=True, kw_only=True):
     """Ask for kept updates of one topic."""
 
     topic: str
-    from_seq: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    to_seq: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    from_seq: SomeSeq | None = None
+    to_seq: SomeSeq | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_HISTORY)] | None = None
 
 

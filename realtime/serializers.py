@@ -62,6 +62,9 @@ class MadeKey(Key, frozen=True, kw_only=True):
 
     key: str
 
+    def __repr__(self) -> str:
+        return f"MadeKey(prefix={self.prefix!r})"
+
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a key shall be called, until when it lives, and what it may do."""
@@ -99,3 +102,6 @@ class IssuedTicket(msgspec.Struct, frozen=True):
 
     ticket: str
     expires_in: int
+
+    def __repr__(self) -> str:
+        return f"IssuedTicket(expires_in={self.expires_in})"

@@ -114,6 +114,8 @@ def serve_one(sock: socket.socket, drain_s: float) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=settings.TICKWIRE.site.trusted_proxies,  # never uvicorn's own variable
         timeout_graceful_shutdown=int(SHUTDOWN_S),
     )
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import AllowAny
@@ -37,6 +38,7 @@ ME = {
 LIMITS = {"plan": ME["plan"], "limits": {**cast(dict[str, Any], ME["limits"]), "max_message_bytes": MAX_MESSAGE_BYTES}}
 
 
+@require_safe
 @never_cache
 def dashboard(request: HttpRequest) -> HttpResponse:
     """The built-in page; its visitor gets the page pass."""
@@ -46,6 +48,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     return _page(request, "dashboard.html", {"instruments": shown})
 
 
+@require_safe
 @never_cache
 def chart(request: HttpRequest) -> HttpResponse:
     """The chart that asks UDF; its visitor gets the page pass."""

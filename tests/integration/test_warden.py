@@ -74,7 +74,7 @@ async def by_key(desk: Desk, user: User, **rights: bool) -> Connection:
 
 def log_in(user: User) -> Any:
     session = import_module(settings.SESSION_ENGINE).SessionStore()
-    session[SESSION_KEY], session[BACKEND_SESSION_KEY] = str(user.pk), "realtime.auth.AccountBackend"
+    session[SESSION_KEY], session[BACKEND_SESSION_KEY] = str(user.pk), "realtime.logins.AccountBackend"
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.save()
     return session

@@ -43,6 +43,8 @@ def test_an_unknown_op_is_104_and_echoes_the_id() -> None:
         ('{"op":"subscribe","topics":"quote.A"}', "topics"),
         ('{"op":"subscribe","topics":["quote.A"],"max_rate":-1}', "max_rate"),
         ('{"op":"configure","heartbeat":61}', "heartbeat"),
+        ('{"op":"history","topic":"quote.A","from_seq":18446744073709551616}', "from_seq"),
+        ('{"op":"history","topic":"quote.A","to_seq":96098733833141973155840}', "to_seq"),
         ('{"op":"ping","id":1.5}', "id"),
         ('{"op":"ping","id":true}', "id"),
     ],

@@ -63,6 +63,18 @@ def test_history_of_a_topic_that_may_not_be_read(anonymous: Client, topic: str, 
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
+@pytest.mark.parametrize("name", ["from_seq", "to_seq"])
+def test_a_seq_that_redis_would_refuse_is_not_taken_for_its_failure(client: Client, name: str) -> None:
+    answer = client.get(f"/api/v1/topics/quote.AAPL/history/?{name}={2**64}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, 107)
+
+
+@pytest.mark.parametrize("path", ["quotes/?symbols=", "klines/AAPL/?interval=", "klines/AAPL/?start=", "instruments/?venue="])
+def test_an_empty_parameter_is_a_wrong_one(client: Client, path: str) -> None:
+    answer = client.get(f"/api/v1/{path}")
+    assert (answer.status_code, answer.json()["error"]["code"]) in [(400, 107), (400, 121)]
+
+
 def test_history_ends_before_it_begins(client: Client) -> None:
     answer = client.get("/api/v1/topics/quote.AAPL/history/?from_seq=5&to_seq=4")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, 107)
