@@ -87,6 +87,11 @@ class MemoryStore:
         """See `Store.latest`."""
         return [self._topics[topic].history[-1] if topic in self._topics else None for topic in topics]
 
+    def as_of(self, topics: Sequence[str], until_us: int) -> list[Stamped | None]:
+        """See `Store.as_of`."""
+        kept = [self._topics[topic].history if topic in self._topics else () for topic in topics]
+        return [next((update for update in reversed(each) if update.published_us <= until_us), None) for each in kept]
+
     def history(
         self, topic: str, *, from_seq: int = 1, to_seq: int | None = None, limit: int = 1000, newest: bool = False
     ) -> History:

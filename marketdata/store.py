@@ -15,6 +15,7 @@ import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
 from django.conf import settings
@@ -160,6 +161,7 @@ def _latest(fields: list[Any]) -> Stamped | None:
 
 
 _LATEST_FIELDS = ("e", "s", "p", "b")
+_AS_OF = (Path(__file__).parent / "as_of.lua").read_text()
 
 # One reply for all instead of one for each: a ninth of what `latest` costs the reader.
 _STAMPS = """
@@ -174,6 +176,10 @@ return found
 
 def _stamps(reply: list[Any]) -> list[tuple[str, int]]:
     return [(epoch.decode(), int(seq)) if epoch else (NO_EPOCH, 0) for epoch, seq in zip(reply[::2], reply[1::2], strict=True)]
+
+
+def _as_of(reply: list[Any]) -> list[Stamped | None]:
+    return [_latest(reply[at : at + 4]) for at in range(0, len(reply), 4)]
 
 
 def _history_range(from_seq: int, to_seq: int | None) -> tuple[str, str]:
@@ -291,6 +297,17 @@ class Store:
                 pipe.hmget(self.layout.topics + topic, *_LATEST_FIELDS)
             return [_latest(fields) for fields in pipe.execute()]
 
+    def as_of(self, topics: Sequence[str], until_us: int) -> list[Stamped | None]:
+        """The newest update of each topic that was published by `until_us`, in one round trip.
+
+        None where there is none, or the history does not reach back so far.
+
+        Raises:
+            StoreUnavailable: Redis did not answer.
+        """
+        with reachable(self.client):
+            return _as_of(cast(list[Any], self.client.eval(_AS_OF, 0, self.layout.topics, until_us, *topics)))
+
     def history(
         self, topic: str, *, from_seq: int = 1, to_seq: int | None = None, limit: int = 1000, newest: bool = False
     ) -> History:
@@ -377,6 +394,11 @@ class AsyncStore:
             for topic in topics:
                 pipe.hmget(self.layout.topics + topic, *_LATEST_FIELDS)
             return [_latest(fields) for fields in await pipe.execute()]
+
+    async def as_of(self, topics: Sequence[str], until_us: int) -> list[Stamped | None]:
+        """See `Store.as_of`."""
+        async with areachable(self.client):
+            return _as_of(await self.client.eval(_AS_OF, 0, self.layout.topics, until_us, *topics))
 
     async def history(
         self, topic: str, *, from_seq: int = 1, to_seq: int | None = None, limit: int = 1000, newest: bool = False

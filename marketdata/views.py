@@ -29,6 +29,7 @@ from rest_framework.views import APIView
 
 from marketdata import history, openapi, ticks
 from marketdata.access import MayPublish, MayRead, Reader, known_instruments, listed, readable, reader_of
+from marketdata.as_of import AsOf
 from marketdata.errors import BadTick, MarketDataError, StoreUnavailable, TooLarge, TooMany
 from marketdata.ingest import Ingest
 from marketdata.instruments import Instrument, instruments, is_open
@@ -74,6 +75,11 @@ def store() -> Store:
 def reads() -> Reads:
     """What requests read of it."""
     return _reads(store())
+
+
+def seen_by(reader: Reader) -> Reads | AsOf:
+    """What a reader sees of it: all, or nothing younger than the plan's delay."""
+    return AsOf(reads(), now_us() - reader.delay_us) if reader.delay_us else reads()
 
 
 _reads = cache(Reads)
@@ -199,7 +205,7 @@ class _OfTypeView(ReaderView):
     def of_symbol(self, request: Request, symbol: str) -> HttpResponseBase:
         """Of one symbol."""
         topic = Topic(self.data_type, symbol)
-        return _conditional(request, _latest({topic: listed(symbol)})[topic])
+        return _conditional(request, _latest({topic: listed(symbol)}, reader_of(request))[topic])
 
 
 class QuotesView(_OfTypeView):
@@ -272,15 +278,15 @@ def _snapshots(names: Sequence[str], reader: Reader) -> Snapshots:
             found[topic] = listed(topic.symbol)
         except MarketDataError as error:
             refused.append(Rejected(name, error.code, error.label, str(error)))
-    snapshots = _latest(found)
+    snapshots = _latest(found, reader)
     unknown = [Rejected(str(topic), UNREACHED.code, UNREACHED.label, str(UNREACHED)) for topic in found if topic not in snapshots]
     return Snapshots(list(snapshots.values()), refused + unknown)
 
 
-def _latest(wanted: Mapping[Topic, Instrument]) -> dict[Topic, Snapshot]:
+def _latest(wanted: Mapping[Topic, Instrument], reader: Reader) -> dict[Topic, Snapshot]:
     """The latest values; while the store cannot be asked, the last known ones, without those that nobody here knows."""
-    values = last_known(store().layout.prefix).latest(reads(), [str(topic) for topic in wanted])
-    now = now_us()
+    values = last_known(store().layout.prefix).latest(seen_by(reader), [str(topic) for topic in wanted])
+    now = now_us() - reader.delay_us
     return {
         topic: _snapshot(str(topic), value.stamped, not value.current or is_stale(value.stamped, instrument, now))
         for (topic, instrument), value in zip(wanted.items(), values, strict=True)
@@ -304,7 +310,7 @@ class TradesView(ReaderView):
         """As far back as the store remembers."""
         limit = _asked(TradesQuery, request)["limit"]
         topic = Topic(DataType.TRADE, listed(symbol).symbol)
-        epoch, updates = reads().history(str(topic), limit=limit, newest=True)
+        epoch, updates = seen_by(reader_of(request)).history(str(topic), limit=limit, newest=True)
         bodies = [msgspec.Raw(update.body) for update in reversed(updates)]
         return _json(Trades(symbol, epoch or None, updates[-1].seq if updates else 0, bodies))
 
@@ -321,7 +327,12 @@ class KlinesView(ReaderView):
         interval = parse(f"kline.{asked['interval']}.{listed(symbol).symbol}").interval
         end_us = asked.get("cursor", asked.get("end", history.ALWAYS_US))
         page = history.klines(
-            reads(), symbol, cast(Interval, interval), start_us=asked.get("start", 0), end_us=end_us, limit=asked["limit"]
+            seen_by(reader_of(request)),
+            symbol,
+            cast(Interval, interval),
+            start_us=asked.get("start", 0),
+            end_us=end_us,
+            limit=asked["limit"],
         )
         older = None if page.older_us is None else str(page.older_us)
         return _json(Klines(symbol, cast(Interval, interval), [msgspec.Raw(body) for body in page.bodies], older, page.stale))
@@ -334,8 +345,9 @@ class HistoryView(ReaderView):
     def get(self, request: Request, topic: str) -> HttpResponse:
         """The oldest `limit` from `from_seq` on; without `from_seq` the newest. Oldest first in either case."""
         asked = _asked(HistoryQuery, request)
-        name = str(readable(topic, reader_of(request)))
-        epoch, updates = reads().history(
+        reader = reader_of(request)
+        name = str(readable(topic, reader))
+        epoch, updates = seen_by(reader).history(
             name,
             from_seq=asked.get("from_seq", 1),
             to_seq=asked.get("to_seq"),
