@@ -74,7 +74,9 @@ class Line:
         self._held: deque[Held] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    def __len__(self) -> int:
+    @property
+    def waiting(self) -> int:
+        """How many updates are not old enough yet."""
         return len(self._held)
 
     def hang(self, real: Entry) -> None:

@@ -388,12 +388,14 @@ class Hub:
 
     def stats(self) -> dict[str, int]:
         """What this process counts, what it holds now, and how late its event loop is: now, and at worst in the last minute."""
+        lines = self.delays.lines()
         return {
             **self.counts,
             "connections": len(self.connections),
             "slow": len(self.slow),
             "topics": len(self.entries),
-            "delayed_topics": len(self.delays.lines()),
+            "delayed_topics": len(lines),
+            "delayed_updates": sum(line.waiting for line in lines),
             "cohorts": len(self.cohorts),
             "loop_lag_us": self.lags_us[-1],
             "loop_lag_max_us": max(self.lags_us),

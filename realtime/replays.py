@@ -185,7 +185,9 @@ class Replays:
         self.begin(entry, after, most).fill(entry, self._in_window(entry, recalled))
 
     def _in_window(self, entry: Entry, recalled: Recalled) -> list[Stamped]:
-        oldest_us = now_us() - int(self.hub.layout.replayed_s(entry.name) * 1e6) - (entry.line.delay_us if entry.line else 0)
+        oldest_us = (
+            now_us() - int(self.hub.layout.replayed_s(entry.name) * 1e6) - (entry.line.delay_us if entry.line is not None else 0)
+        )
         return [stamped for stamped in recalled.updates if stamped.published_us >= oldest_us]
 
     def drop(self, entry: Entry) -> None:
