@@ -154,8 +154,6 @@ class Line:
         known = entry.epoch
         if held.epoch != known:
             hub.begin_epoch(entry, held.epoch)
-        if item.seq <= entry.seq:
-            return  # shown before, see `hasten`
         if held.lost and known:
             hub.repairs.skip_to(entry, item.seq, held.lost)
         hub.take(entry, item if item.epoch == entry.fresh else item.beginning(entry.fresh))

@@ -91,26 +91,6 @@ def principal(delay_s: int) -> Principal:
     return Principal(None, None, "late", Limits(100, 5, None, 5.0, 20, frozenset(DataType), delay_seconds=delay_s))
 
 
-class Clock:
-    """The wall clock of store and hub, which goes on when a test says so."""
-
-    def __init__(self) -> None:
-        self.us = 1_800_000_000_000_000
-
-    def time_ns(self) -> int:
-        return self.us * 1000
-
-    def pass_s(self, seconds: float) -> None:
-        self.us += round(seconds * 1e6)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    found = Clock()
-    monkeypatch.setattr("marketdata.store.time", found)
-    return found
-
-
 def messages(connection: Connection) -> list[Any]:
     """What a connection was sent."""
     sink = connection.sink

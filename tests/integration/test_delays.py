@@ -14,7 +14,8 @@ from marketdata.topics import parse
 from realtime.codes import Eviction
 from realtime.connection import Connection
 from realtime.protocol import Position
-from tests.integration.conftest import Clock, Desk, ListSink, messages, principal
+from tests.conftest import Clock
+from tests.integration.conftest import Desk, ListSink, messages, principal
 from tests.integration.test_hub import numsub
 
 TRADE, QUOTE, KLINE = "trade.AAPL", "quote.AAPL", "kline.1m.AAPL"
@@ -307,8 +308,9 @@ async def test_a_resume_of_bars_brings_each_closed_one_though_the_line_conflates
     await desk.until(lambda: desk.hub.entries[KLINE].seq == 14)
     clock.pass_s(DELAY_S)
     show(desk)
-    opening, _ = await resume(desk, KLINE, Position(epoch, 3))
-    assert (opening.recovered, [item.seq for item in opening.items]) == (True, [4, 6, 9, 14])
+    for position, missed in [(3, [4, 6, 9, 14]), (7, [9, 14]), (9, [14])]:
+        opening, _ = await resume(desk, KLINE, Position(epoch, position))
+        assert (opening.recovered, [item.seq for item in opening.items]) == (True, missed)
 
 
 @pytest.mark.parametrize("name", [TRADE, QUOTE, KLINE])
@@ -329,6 +331,20 @@ async def test_a_client_that_another_process_served_sooner_goes_on(desk: Desk, c
     assert (opening.recovered, opening.items, entry(desk, name).seq) == (True, [], 10)
     show(desk)
     assert got(client, name) == []
+
+
+async def test_a_bar_that_the_bus_lost_is_not_skipped_for_a_client_that_has_it(desk: Desk, clock: Clock) -> None:
+    epoch = await shown(desk, clock, KLINE, 6, 0)
+    await desk.hub.bus.unfollow([desk.hub.entries[KLINE].channel])
+    await desk.publish(KLINE, body(7, closed=True), body(8))
+    clock.pass_s(DELAY_S)
+    opening, client = await resume(desk, KLINE, Position(epoch, 8))
+    assert (opening.recovered, [item.seq for item in opening.items]) == (False, [6])
+    await desk.hub.repairs.resync(list(desk.hub.entries.values()))
+    await held_are(desk, 2)
+    clock.pass_s(DELAY_S)
+    show(desk)
+    assert [seq for _, seq in got(client, KLINE)] == [7, 8]
 
 
 # Coming and going

@@ -17,7 +17,8 @@ from marketdata.layer import BusLayer
 from marketdata.store import AsyncStore, Layout
 from realtime.hub import Hub
 from realtime.replays import Opening
-from tests.integration.conftest import Clock, Desk
+from tests.conftest import Clock
+from tests.integration.conftest import Desk
 from tests.integration.test_any_order import TOPICS, Client, Run, clients, steps
 
 DELAY_S = 2
