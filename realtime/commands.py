@@ -133,7 +133,8 @@ class Commands:
     def _rates(self, asked: Mapping[str, float | None]) -> dict[str, float | None]:
         """How fast topics are served of which so much is asked; what is asked is remembered for when the plan changes."""
         limits = limits_of(self.connection)
-        self.connection.asked |= {self.hub.entries[name].name: rate for name, rate in asked.items()}
+        entries = self.hub.delays.entries(self.connection.delay_us)
+        self.connection.asked |= {entries[name].name: rate for name, rate in asked.items()}
         if limits.max_rate is not None and any(rate is None or rate > limits.max_rate for rate in asked.values()):
             self._principal().refuses("max_rate")  # counts it where it is on trial
         return {name: limits.rate(rate) for name, rate in asked.items()}

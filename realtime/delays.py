@@ -30,7 +30,7 @@ from realtime.replays import CLOSED
 if TYPE_CHECKING:
     from realtime.hub import Hub
 
-MOST = 50_000  # updates of one line: some 15 MB of trades
+MOST = 50_000  # updates of one line: some 18 MB of trades
 GRAIN_US = 100_000  # or a thousandth of the delay: a quote of a quarter of an hour ago need not come to the millisecond
 PAUSE_S, LOOK_S = 0.01, 1.0  # least and most between two looks at a line: the wall clock may be set meanwhile
 SHOWN_AT_ONCE = 1000  # updates, before the loop may do something else

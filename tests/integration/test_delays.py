@@ -11,6 +11,7 @@ import pytest
 from marketdata.errors import StoreUnavailable
 from marketdata.store import write_message
 from marketdata.topics import parse
+from realtime.census import topics
 from realtime.codes import Eviction
 from realtime.connection import Connection
 from realtime.protocol import Position
@@ -375,6 +376,13 @@ async def test_an_eviction_reaches_every_delay(desk: Desk) -> None:
         await desk.subscribe(client, TRADE)
     assert desk.hub.evict(TRADE, Eviction.SYMBOL_DISABLED) == 3
     assert [messages(client)[0]["type"] for client in clients] == ["evicted"] * 3
+
+
+async def test_operators_are_shown_all_followers_of_a_topic(desk: Desk) -> None:
+    for client in (late(desk), late(desk), desk.connect()):
+        await desk.subscribe(client, TRADE)
+    await desk.subscribe(late(desk), QUOTE)
+    assert [(row.topic, row.subscribers) for row in topics(desk.hub, 10).topics] == [(TRADE, 3), (QUOTE, 1)]
 
 
 async def test_who_gets_another_delay_is_closed_to_begin_anew(desk: Desk) -> None:

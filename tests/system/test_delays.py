@@ -246,21 +246,27 @@ async def test_everything_comes_in_the_end(server: Tickwire) -> None:
         assert next(one["seq"] for one in reply["topics"] if one["topic"] == QUOTE) == newest.seq
 
 
-async def test_a_plan_that_gets_a_delay_shows_newcomers_nothing_younger(server: Tickwire, publishing: Publisher) -> None:
+async def test_a_plan_that_gets_a_delay_closes_its_sockets_and_shows_newcomers_nothing_younger(
+    server: Tickwire, publishing: Publisher
+) -> None:
     _, prompt = server.planted.split()
-    change = "from realtime.models import Plan; Plan.objects.filter(name='prompt').update(delay_seconds={})"
-    await asyncio.to_thread(server.manage, "shell", "-v0", "-c", change.format(DELAY_S))
 
-    async def old_enough() -> bool:
+    async def delay(seconds: int) -> None:
+        change = f"from realtime.models import Plan; p = Plan.objects.get(name='prompt'); p.delay_seconds = {seconds}; p.save()"
+        await asyncio.to_thread(server.manage, "shell", "-v0", "-c", change)
+
+    try:
+        async with dial(server, prompt) as (client, _):
+            await client.ask("subscribe", topics=[QUOTE])
+            await delay(DELAY_S)
+            assert (await client.until(lambda found: found.get("code") == 4011))["type"] == "notice"
+            assert await client.closed() == (4011, "state_invalidated")
         async with dial(server, prompt) as (client, _):
             await client.ask("subscribe", topics=[QUOTE])
             message = await client.until(lambda found: "data" in found)
-            return age(message["data"]["ts"]) >= DELAY_S
-
-    try:
-        await until(old_enough)
+            assert age(message["data"]["ts"]) >= DELAY_S
     finally:
-        await asyncio.to_thread(server.manage, "shell", "-v0", "-c", change.format(0))
+        await delay(0)
 
 
 async def test_who_gets_a_delay_by_auth_begins_anew_if_it_follows_anything(server: Tickwire, publishing: Publisher) -> None:
