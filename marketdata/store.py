@@ -29,6 +29,7 @@ from marketdata.topics import GROUP_PREFIX, redis_channel
 from marketdata.window import holds
 
 NO_EPOCH = ""  # of a topic that was never published to
+NO_ENDS: Mapping[str, int] = {}
 
 
 class Stamped(NamedTuple):
@@ -192,12 +193,13 @@ def _history(epoch: bytes | None, entries: list[Any], newest: bool) -> History:
     return History(name, found[::-1] if newest else found)
 
 
-def _ask_recall(pipe: Any, layout: Layout, wanted: Sequence[tuple[str, int | None]], most: int) -> None:
+def _ask_recall(pipe: Any, layout: Layout, wanted: Sequence[tuple[str, int | None]], most: int, ends: Mapping[str, int]) -> None:
     for topic, after_seq in wanted:
         key = layout.topics + topic
         pipe.hmget(key, *_LATEST_FIELDS)
         if after_seq is not None:
-            pipe.xrevrange(f"{key}:h", "+", _history_range(after_seq + 1, None)[0], min(most, layout.kept(topic)))
+            low, high = _history_range(after_seq + 1, ends.get(topic))
+            pipe.xrevrange(f"{key}:h", high, low, min(most, layout.kept(topic)))
 
 
 def _recalled(replies: list[Any], wanted: Sequence[tuple[str, int | None]]) -> list[Recalled]:
@@ -327,19 +329,22 @@ class Store:
             epoch, entries = pipe.execute()
         return _history(epoch, entries, newest)
 
-    def recall(self, wanted: Sequence[tuple[str, int | None]], most: int = 1000) -> list[Recalled]:
+    def recall(
+        self, wanted: Sequence[tuple[str, int | None]], most: int = 1000, ends: Mapping[str, int] = NO_ENDS
+    ) -> list[Recalled]:
         """Of each (topic, seq) the newest update, and what is kept after that seq, in one round trip for all.
 
         Args:
             wanted: where a seq is None, the newest update is all that is asked for.
             most: updates of one topic. Where there are more, the newest are returned, so that whoever finds the first one to be
                 seq + 1 has them all.
+            ends: of some of them a seq, after which their updates are of no interest.
 
         Raises:
             StoreUnavailable: Redis did not answer.
         """
         with reachable(self.client), self.client.pipeline(transaction=True) as pipe:
-            _ask_recall(pipe, self.layout, wanted, most)
+            _ask_recall(pipe, self.layout, wanted, most, ends)
             return _recalled(pipe.execute(), wanted)
 
     def close(self) -> None:
@@ -415,10 +420,12 @@ class AsyncStore:
             epoch, entries = await pipe.execute()
         return _history(epoch, entries, newest)
 
-    async def recall(self, wanted: Sequence[tuple[str, int | None]], most: int = 1000) -> list[Recalled]:
+    async def recall(
+        self, wanted: Sequence[tuple[str, int | None]], most: int = 1000, ends: Mapping[str, int] = NO_ENDS
+    ) -> list[Recalled]:
         """See `Store.recall`."""
         async with areachable(self.client), self.client.pipeline(transaction=True) as pipe:
-            _ask_recall(pipe, self.layout, wanted, most)
+            _ask_recall(pipe, self.layout, wanted, most, ends)
             return _recalled(await pipe.execute(), wanted)
 
     async def close(self) -> None:

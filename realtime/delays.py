@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from marketdata.errors import StoreUnavailable
-from marketdata.store import Recalled, Stamped, now_us
+from marketdata.store import Stamped, now_us
 from marketdata.topics import Topic
 from realtime.cohorts import Entry
 from realtime.outbox import Item
@@ -34,7 +34,8 @@ MOST = 50_000  # updates of one line: some 18 MB of trades
 GRAIN_US = 100_000  # or a thousandth of the delay: a quote of a quarter of an hour ago need not come to the millisecond
 PAUSE_S, LOOK_S = 0.01, 1.0  # least and most between two looks at a line: the wall clock may be set meanwhile
 SHOWN_AT_ONCE = 1000  # updates, before the loop may do something else
-READ_AT_ONCE = ((100, 20), (1 << 20, 2))  # updates of a topic that are asked for at first, then all; topics in one round trip
+READ_AT_ONCE = 20  # topics of which the newest updates are read in one round trip …
+FEW, MORE = 100, 1000  # … and how many of each; then of one topic, until they go back far enough
 LONGEST_LINGER_S = 300.0  # a line that is gone is made again from what the store still has, which may not reach back so far
 
 
@@ -84,10 +85,10 @@ class Line:
         self._real, self._last = real, (real.epoch, real.seq)
         real.lines = (*real.lines, self)
 
-    def open(self, recalled: Recalled) -> None:
+    def open(self, updates: Sequence[Stamped]) -> None:
         """Begin with what the store kept up to where the real entry was, then go on with what came since."""
         (epoch, seq), entry = self._last, self.entry
-        kept = [update for update in recalled.updates if update.epoch == epoch and update.seq <= seq]
+        kept = [update for update in updates if update.epoch == epoch and update.seq <= seq]
         until_us = now_us() - self.delay_us
         at = max((number for number, update in enumerate(kept) if update.published_us <= until_us), default=-1)
         if at >= 0:
@@ -114,7 +115,7 @@ class Line:
         lost: Literal["", "broker"] = "broker" if self.entry.whole and item.seq != before + 1 else ""
         self._last = (epoch, item.seq)
         tail = self._held[-1] if self._held else None
-        due_us = arrived_us + self.delay_us if tail is None else max(arrived_us + self.delay_us, tail.due_us)
+        due_us = arrived_us + self.delay_us
         if tail is not None and self._replaces(tail, epoch, due_us):
             self._held[-1] = Held(due_us, epoch, item, tail.lost or lost)
             self._hub.counts["delay_conflated"] += 1
@@ -143,11 +144,13 @@ class Line:
         """Show what is old enough."""
         self.stop()
         now = now_us()
-        for _ in range(SHOWN_AT_ONCE):
-            if not self._held or self._held[0].due_us > now:
-                break
-            self._show(self._held.popleft())
-        self._look_later()
+        try:
+            for _ in range(SHOWN_AT_ONCE):
+                if not self._held or self._held[0].due_us > now:
+                    break
+                self._show(self._held.popleft())
+        finally:  # whatever happened, the topic goes on
+            self._look_later()
 
     def _show(self, held: Held) -> None:
         entry, hub, item = self.entry, self._hub, held.item
@@ -241,18 +244,20 @@ class Delays:
         done.set_result(None)
 
     async def _open(self, lines: Sequence[Line]) -> None:
-        """Read what the store has of the topics: the newest updates, and all where these do not reach back far enough."""
-        for most, at_once in READ_AT_ONCE:
-            young = []
-            for at in range(0, len(lines), at_once):
-                some = lines[at : at + at_once]
-                found = await self.hub.store.recall([(line.entry.name, 0) for line in some], most)
-                for line, recalled in zip(some, found, strict=True):
-                    if len(recalled.updates) < most or recalled.updates[0].published_us <= now_us() - line.delay_us:
-                        line.open(recalled)
-                    else:
-                        young.append(line)
-            lines = young
+        """Read what the store has of the topics, in portions: the event loop does not wait for long histories."""
+        for at in range(0, len(lines), READ_AT_ONCE):
+            some = lines[at : at + READ_AT_ONCE]
+            found = await self.hub.store.recall([(line.entry.name, 0) for line in some], FEW)
+            for line, recalled in zip(some, found, strict=True):
+                line.open(await self._back(line, recalled.updates))
+
+    async def _back(self, line: Line, newest: list[Stamped]) -> list[Stamped]:
+        """Those updates with what came before them, back to one that is old enough, or as far as the store goes."""
+        pages, asked = [newest], FEW
+        while len(pages[-1]) == asked and pages[-1][0].published_us > now_us() - line.delay_us:
+            asked, before = MORE, pages[-1][0].seq - 1
+            pages.append((await self.hub.store.history(line.entry.name, to_seq=before, limit=MORE, newest=True)).updates)
+        return [update for page in reversed(pages) for update in page]
 
     def _end(self, known: dict[str, Entry], line: Line) -> None:
         line.end()

@@ -134,7 +134,7 @@ class Replays:
             wanted = self._unknown(known, topics, since)
             busy = {entry: entry.recent.reading for entry in wanted if entry.recent and not entry.recent.reading.done()}
             if mine := {entry: seq for entry, seq in wanted.items() if entry not in busy}:
-                await self._read(mine, most)
+                await self._read(mine, since, most)
             await asyncio.gather(*map(asyncio.shield, busy.values()))
 
     def _unknown(self, known: Mapping[str, Entry], topics: Sequence[Topic], since: Mapping[str, Position]) -> dict[Entry, int]:
@@ -149,10 +149,11 @@ class Replays:
                 wanted[entry] = min(position.seq, entry.seq)
         return wanted
 
-    async def _read(self, wanted: Mapping[Entry, int], most: int) -> None:
+    async def _read(self, wanted: Mapping[Entry, int], since: Mapping[str, Position], most: int) -> None:
         recents = [self.begin(entry, seq, most) for entry, seq in wanted.items()]
+        ends = {entry.name: max(entry.seq, since[entry.name].seq) for entry in wanted if entry.line is not None}
         try:
-            found = await self.hub.store.recall([(entry.name, seq) for entry, seq in wanted.items()], most)
+            found = await self.hub.store.recall([(entry.name, seq) for entry, seq in wanted.items()], most, ends)
         except BaseException:
             for entry in wanted:
                 self.drop(entry)

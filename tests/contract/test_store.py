@@ -64,6 +64,12 @@ async def test_recall_gives_the_newest_and_what_is_kept_after_each_position(stor
     assert [update.body for update in found[0].updates] == [b"4", b"5"]
 
 
+async def test_recall_may_end_before_the_newest(store: Any) -> None:
+    await store.publish([Update(QUOTE, b"%d" % n) for n in range(1, 10)] + [Update("trade.AAPL", b"t")])
+    found = await store.recall([(QUOTE, 2), ("trade.AAPL", 0)], 3, {QUOTE: 7})
+    assert [(each.latest.seq, [update.seq for update in each.updates]) for each in found] == [(9, [5, 6, 7]), (1, [1])]
+
+
 async def test_recall_of_nothing_is_nothing(store: Any) -> None:
     assert await store.recall([]) == []
 

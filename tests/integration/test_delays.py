@@ -118,7 +118,7 @@ async def test_a_topic_begins_with_the_newest_update_that_is_old_enough(desk: De
 
 async def test_a_topic_whose_history_does_not_reach_back_begins_without_a_value(desk: Desk, clock: Clock) -> None:
     await desk.publish(TRADE, *(body(n) for n in range(450)))  # more than are kept
-    kept = (await desk.store.history(TRADE)).updates[-200:]
+    kept = (await desk.store.history(TRADE)).updates
     client = late(desk)
     await desk.subscribe(client, TRADE)
     assert (messages(client), entry(desk, TRADE).epoch, entry(desk, TRADE).seq) == ([], "", 0)
@@ -126,6 +126,19 @@ async def test_a_topic_whose_history_does_not_reach_back_begins_without_a_value(
     show(desk)
     assert got(client)[0] == ("snapshot", kept[0].seq)
     assert [seq for _, seq in got(client)] == [update.seq for update in kept]
+
+
+async def test_a_long_history_is_read_in_portions(desk: Desk, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realtime.delays.FEW", 7)
+    monkeypatch.setattr("realtime.delays.MORE", 10)
+    for n in range(1, 61):
+        await desk.publish(TRADE, body(n))
+        clock.pass_s(DELAY_S / 41.5)
+    asked, history = [], desk.store.history
+    monkeypatch.setattr(desk.store, "history", lambda topic, **which: asked.append(which["to_seq"]) or history(topic, **which))
+    client = late(desk)
+    await desk.subscribe(client, TRADE)
+    assert (got(client), held(desk), asked) == ([("snapshot", 19)], 41, [53, 43, 33, 23])
 
 
 # Beginning
@@ -298,6 +311,13 @@ async def shown(desk: Desk, clock: Clock, name: str, shown: int, waiting: int) -
 
 async def test_a_resume_goes_on_to_what_is_shown_and_no_further(desk: Desk, clock: Clock) -> None:
     epoch = await shown(desk, clock, TRADE, 6, 4)
+    opening, _ = await resume(desk, TRADE, Position(epoch, 2))
+    assert (opening.recovered, [item.seq for item in opening.items]) == (True, [3, 4, 5, 6])
+
+
+async def test_what_waits_takes_no_room_of_what_is_replayed(desk: Desk, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    epoch = await shown(desk, clock, TRADE, 6, 20)
+    monkeypatch.setattr("realtime.replays.MOST_AT_ONCE", 4)
     opening, _ = await resume(desk, TRADE, Position(epoch, 2))
     assert (opening.recovered, [item.seq for item in opening.items]) == (True, [3, 4, 5, 6])
 
