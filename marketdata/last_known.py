@@ -4,6 +4,7 @@ Rules of this file:
 1. What the store says comes first. Only where it says nothing is a value from here given, and never without saying so.
 2. A source is fresher than what requests have read here, for it follows each update; the hub of a serving process is one.
 3. Memory is bounded: what was read longest ago goes first.
+4. Who sees everything later (`as_of`) is given what is old enough, and leaves nothing here for others.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cache
 from threading import Lock
 from typing import NamedTuple, Protocol
 
+from marketdata.as_of import AsOf
 from marketdata.errors import StoreUnavailable
 from marketdata.store import Stamped
 
@@ -60,15 +62,17 @@ class LastKnown:
         Raises:
             StoreUnavailable: that is so of all of them.
         """
+        until_us = store.until_us if isinstance(store, AsOf) else None
         try:
             found = store.latest(topics) if topics else []
         except StoreUnavailable:
-            known = self._find(topics)
+            known = self._find(topics, until_us)
             if not known:
                 raise
             return [Value(known[topic], False) if topic in known else None for topic in topics]
-        self.note(topics, found)
-        lost = self._find([topic for topic, stamped in zip(topics, found, strict=True) if stamped is None])
+        if until_us is None:
+            self.note(topics, found)
+        lost = self._find([topic for topic, stamped in zip(topics, found, strict=True) if stamped is None], until_us)
         pairs = zip(topics, found, strict=True)
         return [Value(lost[topic], False) if topic in lost else Value(stamped, True) for topic, stamped in pairs]
 
@@ -82,14 +86,18 @@ class LastKnown:
             while len(self._values) > self._most:
                 self._values.popitem(last=False)
 
-    def _find(self, topics: Sequence[str]) -> dict[str, Stamped]:
+    def _find(self, topics: Sequence[str], until_us: int | None) -> dict[str, Stamped]:
         if not topics:
             return {}
         with self._lock:
-            known = {topic: self._values[topic] for topic in topics if topic in self._values}
+            known = _old_enough({topic: self._values[topic] for topic in topics if topic in self._values}, until_us)
         for source in list(self._sources):
-            known |= source(topics)
+            known |= _old_enough(source(topics), until_us)
         return known
+
+
+def _old_enough(known: Mapping[str, Stamped], until_us: int | None) -> dict[str, Stamped]:
+    return {topic: stamped for topic, stamped in known.items() if until_us is None or stamped.published_us <= until_us}
 
 
 @cache

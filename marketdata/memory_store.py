@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 from marketdata.batch import Mark, State, Update
 from marketdata.errors import Conflict, Repeated
-from marketdata.store import NO_EPOCH, History, Layout, Recalled, Stamped, new_epoch, now_us, write_message
+from marketdata.store import NO_ENDS, NO_EPOCH, History, Layout, Recalled, Stamped, new_epoch, now_us, write_message
 from marketdata.window import Window, digest, digests
+
+LAST = 1 << 62
 
 
 @dataclass
@@ -87,6 +89,11 @@ class MemoryStore:
         """See `Store.latest`."""
         return [self._topics[topic].history[-1] if topic in self._topics else None for topic in topics]
 
+    def as_of(self, topics: Sequence[str], until_us: int) -> list[Stamped | None]:
+        """See `Store.as_of`."""
+        kept = [self._topics[topic].history if topic in self._topics else () for topic in topics]
+        return [next((update for update in reversed(each) if update.published_us <= until_us), None) for each in kept]
+
     def history(
         self, topic: str, *, from_seq: int = 1, to_seq: int | None = None, limit: int = 1000, newest: bool = False
     ) -> History:
@@ -97,15 +104,17 @@ class MemoryStore:
         found = [update for update in kept if from_seq <= update.seq and (to_seq is None or update.seq <= to_seq)]
         return History(self.epoch, found[-limit:] if newest else found[:limit])
 
-    def recall(self, wanted: Sequence[tuple[str, int | None]], most: int = 1000) -> list[Recalled]:
+    def recall(
+        self, wanted: Sequence[tuple[str, int | None]], most: int = 1000, ends: Mapping[str, int] = NO_ENDS
+    ) -> list[Recalled]:
         """See `Store.recall`."""
-        return [self._recall(topic, after_seq, most) for topic, after_seq in wanted]
+        return [self._recall(topic, after_seq, most, ends.get(topic, LAST)) for topic, after_seq in wanted]
 
-    def _recall(self, topic: str, after_seq: int | None, most: int) -> Recalled:
+    def _recall(self, topic: str, after_seq: int | None, most: int, end: int) -> Recalled:
         if topic not in self._topics:
             return Recalled(None, [])
         kept = self._topics[topic].history
-        newer = [] if after_seq is None else [update for update in kept if update.seq > after_seq]
+        newer = [] if after_seq is None else [update for update in kept if after_seq < update.seq <= end]
         return Recalled(kept[-1], newer[-most:])
 
     def close(self) -> None:

@@ -34,6 +34,11 @@ class Reads:
         with self.breaker.asking():
             return self.store.latest(topics)
 
+    def as_of(self, topics: Sequence[str], until_us: int) -> list[Stamped | None]:
+        """See `Store.as_of`."""
+        with self.breaker.asking():
+            return self.store.as_of(topics, until_us)
+
     def history(self, topic: str, **which: Any) -> History:
         """See `Store.history`."""
         with self.breaker.asking():
@@ -103,6 +108,11 @@ class AsyncReads:
         """See `Store.latest`."""
         with self.breaker.asking():
             return await self._gathering.latest(topics)
+
+    async def as_of(self, topics: Sequence[str], until_us: int) -> list[Stamped | None]:
+        """See `Store.as_of`."""
+        with self.breaker.asking():
+            return await self.store.as_of(topics, until_us)
 
     async def history(self, topic: str, **which: Any) -> History:
         """See `Store.history`."""

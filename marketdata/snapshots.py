@@ -52,9 +52,13 @@ def wanted(names: Iterable[str], reader: Reader, known: Instruments | None = Non
     return Wanted(found, refused)
 
 
-def answer(asked: Wanted, values: Sequence[Value | tuple[Stamped | None, bool] | None]) -> Snapshots:
-    """The answer with these values, one for each topic; None: nobody knows it just now."""
-    now = now_us()
+def answer(asked: Wanted, values: Sequence[Value | tuple[Stamped | None, bool] | None], at_us: int | None = None) -> Snapshots:
+    """The answer with these values, one for each topic; None: nobody knows it just now.
+
+    Args:
+        at_us: the moment of which they are, microseconds since the epoch; now by default.
+    """
+    now = now_us() if at_us is None else at_us
     since = _fresh_since(now)
     found, unknown = [], []
     for (name, instrument), value in zip(asked.topics.items(), values, strict=True):

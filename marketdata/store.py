@@ -15,6 +15,7 @@ import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
 from django.conf import settings
@@ -28,6 +29,7 @@ from marketdata.topics import GROUP_PREFIX, redis_channel
 from marketdata.window import holds
 
 NO_EPOCH = ""  # of a topic that was never published to
+NO_ENDS: Mapping[str, int] = {}
 
 
 class Stamped(NamedTuple):
@@ -160,6 +162,7 @@ def _latest(fields: list[Any]) -> Stamped | None:
 
 
 _LATEST_FIELDS = ("e", "s", "p", "b")
+_AS_OF = (Path(__file__).parent / "as_of.lua").read_text()
 
 # One argument with all topics and one flat reply, instead of one each: a tenth of what a pipeline of HMGET costs the reader.
 _NEWEST = """
@@ -192,6 +195,10 @@ def _stamps(reply: list[Any]) -> list[tuple[str, int]]:
     return [(epoch.decode(), int(seq)) if epoch else (NO_EPOCH, 0) for epoch, seq in zip(reply[::2], reply[1::2], strict=True)]
 
 
+def _as_of(reply: list[Any]) -> list[Stamped | None]:
+    return [_latest(reply[at : at + 4]) for at in range(0, len(reply), 4)]
+
+
 def _history_range(from_seq: int, to_seq: int | None) -> tuple[str, str]:
     return f"{max(from_seq, 1)}-0", "+" if to_seq is None else f"{to_seq}-0"
 
@@ -202,12 +209,13 @@ def _history(epoch: bytes | None, entries: list[Any], newest: bool) -> History:
     return History(name, found[::-1] if newest else found)
 
 
-def _ask_recall(pipe: Any, layout: Layout, wanted: Sequence[tuple[str, int | None]], most: int) -> None:
+def _ask_recall(pipe: Any, layout: Layout, wanted: Sequence[tuple[str, int | None]], most: int, ends: Mapping[str, int]) -> None:
     for topic, after_seq in wanted:
         key = layout.topics + topic
         pipe.hmget(key, *_LATEST_FIELDS)
         if after_seq is not None:
-            pipe.xrevrange(f"{key}:h", "+", _history_range(after_seq + 1, None)[0], min(most, layout.kept(topic)))
+            low, high = _history_range(after_seq + 1, ends.get(topic))
+            pipe.xrevrange(f"{key}:h", high, low, min(most, layout.kept(topic)))
 
 
 def _recalled(replies: list[Any], wanted: Sequence[tuple[str, int | None]]) -> list[Recalled]:
@@ -307,6 +315,17 @@ class Store:
         with reachable(self.client):
             return _newest(cast(list[Any], self.client.eval(_NEWEST, 0, self.layout.topics, "\n".join(topics))))
 
+    def as_of(self, topics: Sequence[str], until_us: int) -> list[Stamped | None]:
+        """The newest update of each topic that was published by `until_us`, in one round trip.
+
+        None where there is none, or the history does not reach back so far.
+
+        Raises:
+            StoreUnavailable: Redis did not answer.
+        """
+        with reachable(self.client):
+            return _as_of(cast(list[Any], self.client.eval(_AS_OF, 0, self.layout.topics, until_us, *topics)))
+
     def history(
         self, topic: str, *, from_seq: int = 1, to_seq: int | None = None, limit: int = 1000, newest: bool = False
     ) -> History:
@@ -326,19 +345,22 @@ class Store:
             epoch, entries = pipe.execute()
         return _history(epoch, entries, newest)
 
-    def recall(self, wanted: Sequence[tuple[str, int | None]], most: int = 1000) -> list[Recalled]:
+    def recall(
+        self, wanted: Sequence[tuple[str, int | None]], most: int = 1000, ends: Mapping[str, int] = NO_ENDS
+    ) -> list[Recalled]:
         """Of each (topic, seq) the newest update, and what is kept after that seq, in one round trip for all.
 
         Args:
             wanted: where a seq is None, the newest update is all that is asked for.
             most: updates of one topic. Where there are more, the newest are returned, so that whoever finds the first one to be
                 seq + 1 has them all.
+            ends: of some of them a seq, after which their updates are of no interest.
 
         Raises:
             StoreUnavailable: Redis did not answer.
         """
         with reachable(self.client), self.client.pipeline(transaction=True) as pipe:
-            _ask_recall(pipe, self.layout, wanted, most)
+            _ask_recall(pipe, self.layout, wanted, most, ends)
             return _recalled(pipe.execute(), wanted)
 
     def close(self) -> None:
@@ -394,6 +416,11 @@ class AsyncStore:
         async with areachable(self.client):
             return _newest(await self.client.eval(_NEWEST, 0, self.layout.topics, "\n".join(topics)))
 
+    async def as_of(self, topics: Sequence[str], until_us: int) -> list[Stamped | None]:
+        """See `Store.as_of`."""
+        async with areachable(self.client):
+            return _as_of(await self.client.eval(_AS_OF, 0, self.layout.topics, until_us, *topics))
+
     async def history(
         self, topic: str, *, from_seq: int = 1, to_seq: int | None = None, limit: int = 1000, newest: bool = False
     ) -> History:
@@ -409,10 +436,12 @@ class AsyncStore:
             epoch, entries = await pipe.execute()
         return _history(epoch, entries, newest)
 
-    async def recall(self, wanted: Sequence[tuple[str, int | None]], most: int = 1000) -> list[Recalled]:
+    async def recall(
+        self, wanted: Sequence[tuple[str, int | None]], most: int = 1000, ends: Mapping[str, int] = NO_ENDS
+    ) -> list[Recalled]:
         """See `Store.recall`."""
         async with areachable(self.client), self.client.pipeline(transaction=True) as pipe:
-            _ask_recall(pipe, self.layout, wanted, most)
+            _ask_recall(pipe, self.layout, wanted, most, ends)
             return _recalled(await pipe.execute(), wanted)
 
     async def close(self) -> None:

@@ -29,7 +29,7 @@ from marketdata.snapshots import is_stale
 from marketdata.store import now_us
 from marketdata.ticks import Kline, Quote, Ticker, from_body
 from marketdata.topics import DataType, Interval, Topic
-from marketdata.views import ReaderView, reads, store
+from marketdata.views import ReaderView, seen_by, store
 
 PREFIX = "/udf/"
 MOST_BARS = 5000
@@ -151,7 +151,7 @@ class SymbolsView(UdfView):
     def get(self, request: Request) -> HttpResponse:
         """What a chart must know to draw it."""
         instrument = _named(_asked(SymbolQuery, request).symbol)
-        return _json(_found(instrument) | _drawn(instrument))
+        return _json(_found(instrument) | _drawn(instrument, reader_of(request)))
 
 
 def _named(text: str) -> Instrument:
@@ -182,7 +182,7 @@ def _found(instrument: Instrument) -> dict[str, Any]:
     }
 
 
-def _drawn(instrument: Instrument) -> dict[str, Any]:
+def _drawn(instrument: Instrument, reader: Reader) -> dict[str, Any]:
     """What a chart needs beyond that."""
     zone, hours = _calendar(instrument.session)
     return {
@@ -201,7 +201,7 @@ def _drawn(instrument: Instrument) -> dict[str, Any]:
         "intraday_multipliers": [resolution for resolution in RESOLUTIONS if resolution != "1D"],
         "supported_resolutions": list(RESOLUTIONS),
         "visible_plots_set": "ohlcv",
-        "data_status": "streaming",
+        "data_status": "delayed_streaming" if reader.delay_us else "streaming",
     } | ({"simulated": True} if instrument.simulated else {})
 
 
@@ -245,12 +245,14 @@ class HistoryView(UdfView):
         """Oldest first, the open one included; where the range has none, the time of the last one before it."""
         asked = _asked(HistoryQuery, request)
         instrument, interval = _named(asked.symbol), _interval(asked.resolution)
-        readable(str(Topic(DataType.KLINE, instrument.symbol, interval)), reader_of(request))
+        reader = reader_of(request)
+        readable(str(Topic(DataType.KLINE, instrument.symbol, interval)), reader)
         axis = _Axis(instrument, interval)
         start_us, end_us, limit = _range(asked, axis)
-        page = history.klines(reads(), instrument.symbol, interval, start_us=start_us, end_us=end_us, limit=limit)
+        seen = seen_by(reader)
+        page = history.klines(seen, instrument.symbol, interval, start_us=start_us, end_us=end_us, limit=limit)
         if not page.bodies:
-            return _json(_nothing(axis, start_us))
+            return _json(_nothing(seen, axis, start_us))
         return _json(_columns(axis, page))
 
 
@@ -301,9 +303,9 @@ def _range(asked: HistoryQuery, axis: _Axis) -> tuple[int, int, int]:
     return max(0, axis.opening_us(asked.from_s)), end_us, MOST_BARS
 
 
-def _nothing(axis: _Axis, start_us: int) -> dict[str, Any]:
+def _nothing(seen: history.Readable, axis: _Axis, start_us: int) -> dict[str, Any]:
     """That there are no bars, and the time of the last one that opened before."""
-    bodies = history.klines(reads(), axis.instrument.symbol, axis.interval, end_us=start_us, limit=1).bodies if start_us else []
+    bodies = history.klines(seen, axis.instrument.symbol, axis.interval, end_us=start_us, limit=1).bodies if start_us else []
     return {"s": "no_data"} | ({"nextTime": axis.seconds(_kline(bodies[-1]).open_time)} if bodies else {})
 
 
@@ -332,9 +334,10 @@ class QuotesView(UdfView):
         names = list(dict.fromkeys(name.strip() for name in _asked(QuotesQuery, request).symbols.split(",") if name.strip()))
         if len(names) * 2 > MOST_TOPICS:
             raise TooMany(f"at most {MOST_TOPICS // 2} symbols at once, not {len(names)}")
-        kinds = _kinds(reader_of(request))
-        wanted = {name: _topics(name, kinds, reader_of(request)) for name in names}
-        known = _latest([topic for topics in wanted.values() for topic in topics])
+        reader = reader_of(request)
+        kinds = _kinds(reader)
+        wanted = {name: _topics(name, kinds, reader) for name in names}
+        known = _latest([topic for topics in wanted.values() for topic in topics], reader)
         return _json({"s": "ok", "d": [_quoted(name, topics, known) for name, topics in wanted.items()]})
 
 
@@ -360,13 +363,13 @@ class _Known(msgspec.Struct, frozen=True):
     stale: bool
 
 
-def _latest(topics: list[Topic]) -> dict[Topic, _Known]:
+def _latest(topics: list[Topic], reader: Reader) -> dict[Topic, _Known]:
     """What is known of topics; the last known while the store cannot be asked."""
-    values = last_known(store().layout.prefix).latest(reads(), [str(topic) for topic in topics])
+    values = last_known(store().layout.prefix).latest(seen_by(reader), [str(topic) for topic in topics])
     return {
         topic: _Known(
             cast(Quote | Ticker, from_body(topic.type, value.stamped.body)),
-            not value.current or is_stale(value.stamped, listed(topic.symbol), now_us()),
+            not value.current or is_stale(value.stamped, listed(topic.symbol), now_us() - reader.delay_us),
         )
         for topic, value in zip(topics, values, strict=True)
         if value is not None and value.stamped is not None

@@ -27,6 +27,7 @@ from rest_framework.views import APIView
 
 from marketdata import history, openapi, snapshots, ticks
 from marketdata.access import MayPublish, MayRead, Reader, known_instruments, listed, readable, reader_of
+from marketdata.as_of import AsOf
 from marketdata.errors import BadTick, TooLarge, TooMany
 from marketdata.ingest import Ingest
 from marketdata.instruments import Instrument, instruments
@@ -55,7 +56,7 @@ from marketdata.serializers import (
     Update,
     Updates,
 )
-from marketdata.store import Store
+from marketdata.store import Store, now_us
 from marketdata.topics import DataType, Interval, Topic, parse
 
 READ_S = 2.0  # who waits for an answer is told sooner that none comes than a writer, whose update may have gone through
@@ -70,6 +71,11 @@ def store() -> Store:
 def reads() -> Reads:
     """What requests read of it."""
     return _reads(store())
+
+
+def seen_by(reader: Reader) -> Reads | AsOf:
+    """What a reader sees of it: all, or nothing younger than the plan's delay."""
+    return AsOf(reads(), now_us() - reader.delay_us) if reader.delay_us else reads()
 
 
 _reads = cache(Reads)
@@ -186,7 +192,8 @@ class _OfTypeView(ReaderView):
 
     def of_symbol(self, request: Request, symbol: str) -> HttpResponseBase:
         """Of one symbol."""
-        (answer,) = _answer(snapshots.Wanted({str(Topic(self.data_type, symbol)): listed(symbol)}, [])).snapshots
+        wanted = snapshots.Wanted({str(Topic(self.data_type, symbol)): listed(symbol)}, [])
+        (answer,) = _answer(wanted, reader_of(request)).snapshots
         return _conditional(request, answer)
 
 
@@ -252,12 +259,13 @@ def _bounded(names: Sequence[str]) -> Sequence[str]:
 
 
 def _snapshots(names: Sequence[str], reader: Reader) -> Snapshots:
-    return _answer(snapshots.wanted(names, reader))
+    return _answer(snapshots.wanted(names, reader), reader)
 
 
-def _answer(wanted: snapshots.Wanted) -> Snapshots:
+def _answer(wanted: snapshots.Wanted, reader: Reader) -> Snapshots:
     """The latest values; while the store cannot be asked, the last known ones, without those that nobody here knows."""
-    return snapshots.answer(wanted, last_known(store().layout.prefix).latest(reads(), list(wanted.topics)))
+    values = last_known(store().layout.prefix).latest(seen_by(reader), list(wanted.topics))
+    return snapshots.answer(wanted, values, now_us() - reader.delay_us)
 
 
 class TradesView(ReaderView):
@@ -270,7 +278,7 @@ class TradesView(ReaderView):
         """As far back as the store remembers."""
         limit = _asked(TradesQuery, request)["limit"]
         topic = Topic(DataType.TRADE, listed(symbol).symbol)
-        epoch, updates = reads().history(str(topic), limit=limit, newest=True)
+        epoch, updates = seen_by(reader_of(request)).history(str(topic), limit=limit, newest=True)
         bodies = [msgspec.Raw(update.body) for update in reversed(updates)]
         return _json(Trades(symbol, epoch or None, updates[-1].seq if updates else 0, bodies))
 
@@ -287,7 +295,12 @@ class KlinesView(ReaderView):
         interval = parse(f"kline.{asked['interval']}.{listed(symbol).symbol}").interval
         end_us = asked.get("cursor", asked.get("end", history.ALWAYS_US))
         page = history.klines(
-            reads(), symbol, cast(Interval, interval), start_us=asked.get("start", 0), end_us=end_us, limit=asked["limit"]
+            seen_by(reader_of(request)),
+            symbol,
+            cast(Interval, interval),
+            start_us=asked.get("start", 0),
+            end_us=end_us,
+            limit=asked["limit"],
         )
         older = None if page.older_us is None else str(page.older_us)
         return _json(Klines(symbol, cast(Interval, interval), [msgspec.Raw(body) for body in page.bodies], older, page.stale))
@@ -300,8 +313,9 @@ class HistoryView(ReaderView):
     def get(self, request: Request, topic: str) -> HttpResponse:
         """The oldest `limit` from `from_seq` on; without `from_seq` the newest. Oldest first in either case."""
         asked = _asked(HistoryQuery, request)
-        name = str(readable(topic, reader_of(request)))
-        epoch, updates = reads().history(
+        reader = reader_of(request)
+        name = str(readable(topic, reader))
+        epoch, updates = seen_by(reader).history(
             name,
             from_seq=asked.get("from_seq", 1),
             to_seq=asked.get("to_seq"),

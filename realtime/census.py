@@ -161,11 +161,12 @@ def _live(connection: Connection, node: str, now: float) -> Live:
 
 
 def topics(hub: Hub, limit: int) -> Topics:
-    """The topics with most followers here."""
-    rows = [(_followers(entry), entry) for entry in hub.entries.values() if entry.paces]
+    """The topics with most followers here, those included who see them later."""
+    rows = [(count, entry) for entry in hub.entries.values() if (count := _followers(entry))]
     rows.sort(key=lambda row: (-row[0], row[1].name))
     return Topics([Following(entry.name, count, 1, entry.epoch or None, entry.seq) for count, entry in rows[:limit]])
 
 
 def _followers(entry: Entry) -> int:
-    return sum(len(cohort) for pace in entry.paces.values() for cohort in pace.cohorts)
+    here = sum(len(cohort) for pace in entry.paces.values() for cohort in pace.cohorts)
+    return here + sum(_followers(line.entry) for line in entry.lines)

@@ -16,6 +16,7 @@ from realtime.outbox import Item
 
 if TYPE_CHECKING:
     from realtime.connection import Connection
+    from realtime.delays import Line
     from realtime.replays import Recent
 
 
@@ -42,13 +43,15 @@ class Entry:
         pending: what the next flush delivers.
         paces: max_rate (None: every update) → the topic at that pace.
         recent: its newest updates, while some client resumes.
+        lines: what hands its updates on, later, to followers whose plan has a delay.
+        line: what feeds it in place of the bus; None: the bus does.
         changed_us: wall clock of the newest update, for staleness.
         idle_since: loop time since which nobody follows it; None while somebody does.
     """
 
     __slots__ = (
         "body", "changed_us", "channel", "epoch", "every", "fresh", "held", "idle_since",
-        "left", "live", "name", "paces", "pending", "recent", "repairing", "seq", "topic", "whole",
+        "left", "line", "lines", "live", "name", "paces", "pending", "recent", "repairing", "seq", "topic", "whole",
     )  # fmt: skip
 
     def __init__(self, topic: Topic, channel: bytes) -> None:
@@ -67,6 +70,8 @@ class Entry:
         self.pending: list[Item] = []
         self.paces: dict[float | None, Pace] = {}
         self.recent: Recent | None = None
+        self.lines: tuple[Line, ...] = ()
+        self.line: Line | None = None
         self.changed_us = 0
         self.idle_since: float | None = 0.0
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from marketdata.as_of import AsyncAsOf
 from marketdata.errors import MarketDataError, StoreUnavailable
+from marketdata.reads import AsyncReads
 from marketdata.store import Stamped, now_us
 from marketdata.topics import Topic, parse
 from realtime import auth, protocol
@@ -131,7 +133,8 @@ class Commands:
     def _rates(self, asked: Mapping[str, float | None]) -> dict[str, float | None]:
         """How fast topics are served of which so much is asked; what is asked is remembered for when the plan changes."""
         limits = limits_of(self.connection)
-        self.connection.asked |= {self.hub.entries[name].name: rate for name, rate in asked.items()}
+        entries = self.hub.delays.entries(self.connection.delay_us)
+        self.connection.asked |= {entries[name].name: rate for name, rate in asked.items()}
         if limits.max_rate is not None and any(rate is None or rate > limits.max_rate for rate in asked.values()):
             self._principal().refuses("max_rate")  # counts it where it is on trial
         return {name: limits.rate(rate) for name, rate in asked.items()}
@@ -165,11 +168,14 @@ class Commands:
         self._begin(reply, openings)
 
     async def _prepare(self, good: Mapping[str, Topic], since: protocol.Positions) -> None:
+        delay_us = None
         try:
-            if since:
-                await self.hub.replays.prepare(list(good.values()), since)
-            else:
-                await self.hub.ensure(list(good.values()))
+            while delay_us != self.connection.delay_us:  # an operator may change the plan meanwhile
+                delay_us = self.connection.delay_us
+                if since:
+                    await self.hub.replays.prepare(list(good.values()), since, delay_us)
+                else:
+                    await self.hub.ensure(list(good.values()), delay_us=delay_us)
         except StoreUnavailable:
             raise CodedError(Code.FEED_UNAVAILABLE, "the bus does not answer; try again", retry_after_ms=1000) from None
 
@@ -256,10 +262,15 @@ class Commands:
         topics = [_standing(pace) for pace in self._following().values()]
         self._reply("subscriptions", command, topics=topics, total=len(topics), limit=limits_of(self.connection).topics)
 
+    def _seen(self) -> AsyncReads | AsyncAsOf:
+        """What the connection sees of the store: all, or nothing younger than its delay."""
+        delay_us = self.connection.delay_us
+        return AsyncAsOf(self.node.store, now_us() - delay_us) if delay_us else self.node.store
+
     async def _snapshot(self, command: protocol.Snapshot) -> None:
         good, refused = self._screen(protocol.bounded_topics(command.topics))
         try:
-            latest = await self.node.store.latest(list(good))
+            latest = await self._seen().latest(list(good))
         except StoreUnavailable:
             raise CodedError(Code.FEED_UNAVAILABLE, "the store does not answer; try again", retry_after_ms=1000) from None
         found = [protocol.stamped(name, *(stamped or NEVER)) for name, stamped in zip(good, latest, strict=True)]
@@ -271,7 +282,7 @@ class Commands:
             raise CodedError(Code.BAD_REQUEST, "'to_seq' is less than 'from_seq'")
         newest = command.from_seq is None
         try:
-            epoch, updates = await self.node.store.history(
+            epoch, updates = await self._seen().history(
                 str(topic),
                 from_seq=command.from_seq or 1,
                 to_seq=command.to_seq,

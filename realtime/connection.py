@@ -109,6 +109,11 @@ class Connection:
         self.closing = False
 
     @property
+    def delay_us(self) -> int:
+        """How old everything must be that it is shown, microseconds. While it follows topics this does not change."""
+        return self.principal.delay_us if self.principal is not None else 0
+
+    @property
     def sent(self) -> int:
         """Updates given to this connection since it opened, those that wait in its outbox or were replaced there included."""
         return self.sent_before + (self.cohort.sent - self.mark if self.cohort is not None else 0)

@@ -7,6 +7,7 @@ Rules of this file:
 4. Nothing of an every topic vanishes, and no closed kline: a hole in seq is repaired from the store (`realtime.repairs`).
 5. A topic that nobody follows keeps its group for a while (`linger`), then has neither entry nor group.
 6. A newer epoch reaches clients as a snapshot.
+7. Who may see things only later follows entries of their own (`realtime.delays`), never those that the bus feeds.
 """
 
 from __future__ import annotations
@@ -18,21 +19,22 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from marketdata.errors import StoreUnavailable
 from marketdata.layer import Bus
 from marketdata.reads import store_breaker
 from marketdata.store import AsyncStore, Layout, now_us, read_message
-from marketdata.topics import Topic, redis_channel
+from marketdata.topics import Topic
 from realtime import protocol
 from realtime.allowance import Allowances
-from realtime.codes import Eviction
+from realtime.codes import Close, Eviction
 from realtime.cohorts import Cohort, Cohorts, Entry, Pace
 from realtime.condition import Condition
 from realtime.connection import Connection
+from realtime.delays import Delays
 from realtime.frames import Encoding, size_of
+from realtime.joining import Joining
 from realtime.outbox import Item
 from realtime.protocol import Position
-from realtime.repairs import READ_AT_ONCE, Repairs
+from realtime.repairs import Repairs
 from realtime.replays import CLOSED, Replays
 from realtime.slow import SlowLane
 
@@ -75,7 +77,6 @@ class Hub:
         self.cohorts = Cohorts()
         self.counts: Counter[str] = Counter()
         self.lags_us = deque([0], maxlen=LAGS)
-        self._joining: dict[str, asyncio.Future[None]] = {}
         self._dirty_every: dict[Entry, None] = {}
         self._dirty_latest: dict[Entry, None] = {}
         self._ready: dict[Pace, None] = {}
@@ -85,6 +86,8 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self.repairs = Repairs(self)
         self.joins = store_breaker("joining topics")
+        self.joining = Joining(self)
+        self.delays = Delays(self)
         self.replays = Replays(self)
         self.condition = Condition(self)
         bus.watch(self.condition.changed)
@@ -113,11 +116,17 @@ class Hub:
         connection.cohort = connection.allowance = None
 
     def identify(self, connection: Connection, principal: Principal) -> None:
-        """Say whose a connection is from now on, or what its owner may do from now on."""
-        connection.principal = principal
+        """Say whose a connection is from now on, or what its owner may do from now on.
+
+        One that follows topics at another delay has to begin anew: it is closed.
+        """
+        before, connection.principal = connection.delay_us, principal
         if connection.renewed is not None:
             connection.renewed()
         self.allowances.mind(connection)
+        if connection.delay_us != before and connection.cohort is not None and connection.cohort.paces:
+            text = "your plan shows data at another delay from now on: connect again"
+            connection.close(Close.STATE_INVALIDATED, protocol.notice("limits", text, code=Close.STATE_INVALIDATED))
 
     def _move(self, connection: Connection, encoding: Encoding, paces: dict[str, Pace]) -> None:
         """Put a connection among those that follow the same topics at the same paces, in the same encoding."""
@@ -144,64 +153,24 @@ class Hub:
 
     # Subscriptions
 
-    async def ensure(self, topics: Sequence[Topic], after: Mapping[str, int] = NONE_AFTER, most: int = 0) -> None:
-        """Follow topics on the bus and know their latest values; of those that are followed already nothing is asked.
+    async def ensure(
+        self, topics: Sequence[Topic], after: Mapping[str, int] = NONE_AFTER, most: int = 0, *, delay_us: int = 0
+    ) -> None:
+        """Have topics ready to be followed; of those that are ready nothing is asked.
 
         Args:
             topics: to follow.
-            after: of some of them a seq, from which on their updates are read too, for `replays`.
+            after: of some of them a seq, from which on their updates are read too, for `replays`; not of delayed ones.
             most: updates of one topic that are read.
+            delay_us: how old everything must be that their followers see.
 
         Raises:
             StoreUnavailable: Redis did not answer; none of the missing topics is followed.
         """
-        while missing := [topic for topic in topics if not self._is_live(str(topic))]:
-            if fresh := [topic for topic in missing if str(topic) not in self.entries]:
-                with self.joins.asking():
-                    await self._join(fresh, after, most)
-            for joined in {self._joining[str(topic)] for topic in missing if str(topic) in self._joining}:
-                await asyncio.shield(joined)
-
-    def _is_live(self, name: str) -> bool:
-        entry = self.entries.get(name)
-        return entry is not None and entry.live
-
-    async def _join(self, topics: list[Topic], after: Mapping[str, int], most: int) -> None:
-        done = self._loop.create_future()
-        entries = [Entry(topic, redis_channel(self.layout.prefix, topic.group).encode()) for topic in topics]
-        for entry in entries:
-            entry.idle_since = self._loop.time()
-            self.entries[entry.name] = entry
-            self._joining[entry.name] = done
-        try:
-            await self.bus.follow({entry.channel: self._receiver(entry) for entry in entries})
-            self.counts["groups_joined"] += len(entries)
-            chunks = [entries[at : at + READ_AT_ONCE] for at in range(0, len(entries), READ_AT_ONCE)]
-            await asyncio.gather(*(self._read(chunk, after, most) for chunk in chunks))
-        except BaseException as error:
-            for entry in entries:
-                self.entries.pop(entry.name, None)
-            self.spawn(self.bus.unfollow([entry.channel for entry in entries]))
-            failure = StoreUnavailable("the topics could not be joined")
-            done.set_exception(error if isinstance(error, StoreUnavailable) else failure)
-            done.exception()  # perhaps nobody waits for it
-            raise
-        finally:
-            for entry in entries:
-                self._joining.pop(entry.name, None)
-        done.set_result(None)
-
-    async def _read(self, entries: Sequence[Entry], after: Mapping[str, int], most: int) -> None:
-        found = await self.store.recall([(entry.name, after.get(entry.name)) for entry in entries], most)
-        for entry, recalled in zip(entries, found, strict=True):
-            if (latest := recalled.latest) is not None:
-                entry.epoch, entry.seq, entry.body, entry.changed_us = latest.epoch, latest.seq, latest.body, latest.published_us
-            entry.live = True
-            if entry.name in after:
-                self.replays.joined(entry, after[entry.name], most, recalled)
-            held, entry.held = entry.held, []
-            for message in held:  # what came since the group was joined, if it is newer
-                self.deliver(entry, *message)
+        if delay_us:
+            await self.delays.ensure(delay_us, topics)
+        else:
+            await self.joining.ensure(topics, after, most)
 
     def subscribe(
         self, connection: Connection, wanted: Mapping[str, float | None], since: Mapping[str, Position] = NOWHERE
@@ -212,14 +181,15 @@ class Hub:
             For each topic its pace, and whether the connection followed it already. The caller now sends the reply and how the
             new ones begin (`replays.open`), without awaiting in between.
         """
-        early = [self._let_pass(self.entries[name], wanted[name], at) for name, at in since.items() if name in wanted]
-        if any(early) or any(self.entries[name].pending for name in wanted):
+        entries = self.delays.entries(connection.delay_us)
+        early = [self._let_pass(entries[name], wanted[name], at) for name, at in since.items() if name in wanted]
+        if any(early) or any(entries[name].pending for name in wanted):
             self.flush()  # what was published before must not reach the new follower after its snapshot
         assert connection.cohort is not None
         paces = dict(connection.cohort.paces)
         result = []
         for name, rate in wanted.items():
-            entry = self.entries[name]
+            entry = entries[name]
             pace = entry.pace(rate)
             result.append((pace, name in paces))
             paces[entry.name] = pace  # the entry's own text, of which there is one
@@ -253,11 +223,11 @@ class Hub:
         self._move(connection, encoding, connection.cohort.paces)
 
     def evict(self, name: str, why: Eviction) -> int:
-        """End every subscription of a topic. Returns how many there were."""
+        """End every subscription of a topic, at whatever delay. Returns how many there were."""
         entry = self.entries.get(name)
         if entry is None:
             return 0
-        followers = entry.connections()
+        followers = [each for one in (entry, *(line.entry for line in entry.lines)) for each in one.connections()]
         for connection in followers:
             self.unsubscribe(connection, [name])
             connection.say(protocol.evicted(name, why))
@@ -265,7 +235,9 @@ class Hub:
 
     # Delivery
 
-    def _receiver(self, entry: Entry) -> Callable[[bytes], None]:
+    def receiver(self, entry: Entry) -> Callable[[bytes], None]:
+        """What the bus is to call with the messages of a topic."""
+
         def receive(payload: bytes) -> None:
             message = read_message(payload)
             if message is None:
@@ -283,16 +255,17 @@ class Hub:
         if epoch != entry.epoch:
             if epoch in entry.left:
                 return  # the store went back to a file of its earlier life: what clients have is newer
-            self._begin_epoch(entry, epoch)
+            self.begin_epoch(entry, epoch)
         if seq == entry.seq + 1 or (seq > entry.seq and not entry.whole):
-            self._take(entry, Item(seq, body, entry.fresh, entry.every or (entry.whole and CLOSED in body)))
+            self.counts["received"] += 1
+            self.take(entry, Item(seq, body, entry.fresh, entry.every or (entry.whole and CLOSED in body)))
             entry.fresh = ""
         elif seq > entry.seq:
             entry.held.append((epoch, seq, body))
             self.repairs.begin(entry)
         # else a duplicate: the repair, or the snapshot, had it already
 
-    def _begin_epoch(self, entry: Entry, epoch: str) -> None:
+    def begin_epoch(self, entry: Entry, epoch: str) -> None:
         """The store lost its memory, or first heard of the topic: it counts from 1 again, and all of that matters."""
         if entry.pending:
             self.flush()  # what is owed to slow connections is owed as of the old epoch
@@ -301,9 +274,12 @@ class Hub:
         entry.epoch = entry.fresh = epoch
         entry.seq = 0
 
-    def _take(self, entry: Entry, item: Item) -> None:
+    def take(self, entry: Entry, item: Item) -> None:
+        """Have a topic's newest update delivered with the next flush, and handed on to those who see it later."""
         entry.seq, entry.body, entry.changed_us = item.seq, item.body, now_us()
-        self.counts["received"] += 1
+        if entry.lines:
+            for line in entry.lines:
+                line.put(entry.epoch, item, entry.changed_us)
         if entry.recent is not None:
             entry.recent.add(item)
         if not entry.paces:
@@ -407,9 +383,12 @@ class Hub:
     async def forget_idle(self) -> None:
         """Leave the groups of topics that nobody has followed for the linger time."""
         self.replays.forget_unused()
+        self.delays.forget_idle()
         until = self._loop.time() - self.linger_s
         idle = [
-            entry for entry in self.entries.values() if entry.live and entry.idle_since is not None and entry.idle_since <= until
+            entry
+            for entry in self.entries.values()
+            if entry.live and not entry.lines and entry.idle_since is not None and entry.idle_since <= until
         ]
         for entry in idle:
             self.replays.drop(entry)
@@ -419,11 +398,14 @@ class Hub:
 
     def stats(self) -> dict[str, int]:
         """What this process counts, what it holds now, and how late its event loop is: now, and at worst in the last minute."""
+        lines = self.delays.lines()
         return {
             **self.counts,
             "connections": len(self.connections),
             "slow": len(self.slow),
             "topics": len(self.entries),
+            "delayed_topics": len(lines),
+            "delayed_updates": sum(line.waiting for line in lines),
             "cohorts": len(self.cohorts),
             "loop_lag_us": self.lags_us[-1],
             "loop_lag_max_us": max(self.lags_us),
@@ -432,6 +414,7 @@ class Hub:
     async def stop(self) -> None:
         """End background work; connections are closed by the server."""
         self.condition.stop()
+        self.delays.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from marketdata.instruments import Instruments, is_open
 from marketdata.kept import KeptTask
@@ -12,6 +12,7 @@ from marketdata.store import now_us
 from realtime import protocol
 from realtime.audit import Audit
 from realtime.codes import Close, Eviction
+from realtime.cohorts import Entry
 from realtime.connection import Connection
 from realtime.hub import Hub
 
@@ -35,7 +36,7 @@ class Keeper:
 
     Attributes:
         tasks: what does all this.
-        stale: the topics that are.
+        stale: the topics that are, by delay.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Keeper:
         self.slow_notice_s, self.slow_close_s = slow_notice_s, slow_close_s
         self.each_tick = each_tick
         self.each_second = each_second
-        self.stale: set[str] = set()
+        self.stale: dict[int, set[str]] = {}
         self._failing: set[str] = set()
         self._started = False
         self.tasks = [KeptTask("keeper", self._tick_on, logger), KeptTask("chores", self._do_chores, logger), *others]
@@ -138,7 +139,7 @@ class Keeper:
             gaps=connection.gaps,
             queued=len(outbox) if outbox is not None else 0,
             lag_ms=round((now - connection.slow_since) * 1000) if connection.slow_since is not None else 0,
-            stale=sorted(self.stale & following.keys()) if self.stale else [],
+            stale=sorted(stale & following.keys()) if (stale := self.stale.get(connection.delay_us)) else [],
         )
 
     def _see_to(self, connection: Connection, now: float) -> None:
@@ -168,17 +169,17 @@ class Keeper:
 
     def _evict_unlisted(self) -> None:
         for name, entry in list(self.hub.entries.items()):
-            if entry.paces and self.instruments.get(entry.topic.symbol) is None:
+            if (entry.paces or entry.lines) and self.instruments.get(entry.topic.symbol) is None:
                 self.hub.evict(name, Eviction.SYMBOL_DISABLED)
 
     def _find_stale(self) -> None:
         now = now_us()
+        self.stale = {delay_us: self._stale_of(entries, now, now - delay_us) for delay_us, entries in self.hub.delays.all()}
+
+    def _stale_of(self, entries: Mapping[str, Entry], now: int, then: int) -> set[str]:
+        """Topics of which nothing came for too long; at a delay it is their session of then that counts."""
         before = now - int(self.stale_after_s * 1e6)
-        self.stale = {
-            entry.name
-            for entry in self.hub.entries.values()
-            if entry.changed_us < before and self._is_open(entry.topic.symbol, now)
-        }
+        return {entry.name for entry in entries.values() if entry.changed_us < before and self._is_open(entry.topic.symbol, then)}
 
     def _is_open(self, symbol: str, now: int) -> bool:
         instrument = self.instruments.get(symbol)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from marketdata.backoff import Backoff
 from marketdata.errors import StoreUnavailable
@@ -72,10 +72,10 @@ class Repairs:
         """Deliver what was found, announce what was not, then deliver what was held."""
         for stamped in found:
             if stamped.epoch == entry.epoch == epoch and stamped.seq > entry.seq:
-                self._skip_to(entry, stamped.seq)
+                self.skip_to(entry, stamped.seq)
                 self.hub.deliver(entry, stamped.epoch, stamped.seq, stamped.body)
                 self.hub.counts["healed"] += 1
-        self._skip_to(entry, after)
+        self.skip_to(entry, after)
         held, entry.held = entry.held, []
         for message in held:
             self.hub.deliver(entry, *message)
@@ -94,7 +94,7 @@ class Repairs:
                 return found.updates
         return []
 
-    def _skip_to(self, entry: Entry, seq: int) -> None:
+    def skip_to(self, entry: Entry, seq: int, reason: Literal["broker", "overflow"] = "broker") -> None:
         """Go on with `seq` although updates before it are lost; clients of an every topic are told."""
         first, entry.seq = entry.seq + 1, max(entry.seq, seq - 1)
         if first >= seq:
@@ -103,7 +103,7 @@ class Repairs:
         if not entry.every:
             return
         self.hub.flush()  # what came before the hole goes out before the notice of it
-        gap = Gap(entry.epoch, first, seq - 1, "broker")
+        gap = Gap(entry.epoch, first, seq - 1, reason)
         self.hub.counts["gaps"] += 1
         for connection in entry.connections():
             connection.skip(entry.name, gap)

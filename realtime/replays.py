@@ -5,6 +5,7 @@ Rules of this file:
 2. Of an every topic each update is replayed, of klines each closed bar and the newest value, of the others the newest value.
 3. The store is read once for all clients at one position; what is published from then on is added here, without a hole.
 4. Nothing here outgrows what the store keeps of a topic, and it is forgotten soon after the last client asked.
+5. Of a delayed topic nothing is replayed beyond what its followers have been shown: who is further begins anew.
 """
 
 from __future__ import annotations
@@ -58,8 +59,7 @@ class Recent:
         """The entry's next update."""
         self._items.append(item)
         if len(self._items) > self._most:
-            self._items.popleft()
-            self.first += 1
+            self.first = self._items.popleft().seq + 1
 
     def fill(self, entry: Entry, updates: Sequence[Stamped]) -> None:
         """Put in front what the store keeps: a stretch without a hole. The reading is over."""
@@ -81,7 +81,11 @@ class Recent:
 
     def since(self, seq: int) -> list[Item] | None:
         """What follows `seq`; None when that is not all here."""
-        return list(islice(self._items, seq + 1 - self.first, None)) if seq + 1 >= self.first else None
+        if seq + 1 < self.first:
+            return None
+        if self._items and self._items[-1].seq - self.first >= len(self._items):  # klines that a line has conflated
+            return [item for item in self._items if item.seq > seq]
+        return list(islice(self._items, seq + 1 - self.first, None))
 
 
 class Opening(msgspec.Struct, frozen=True, gc=False):
@@ -109,7 +113,7 @@ class Replays:
         self.hub = hub
         self._kept: dict[Entry, None] = {}
 
-    async def prepare(self, topics: Sequence[Topic], since: Mapping[str, Position]) -> None:
+    async def prepare(self, topics: Sequence[Topic], since: Mapping[str, Position], delay_us: int = 0) -> None:
         """Make topics ready as `Hub.ensure` does, with what was published since these positions at hand.
 
         Raises:
@@ -118,22 +122,26 @@ class Replays:
         named = [topic for topic in topics if str(topic) in since]
         most = max(MOST_AT_ONCE // max(len(named), 1), 1)
         after = {str(topic): since[str(topic)].seq for topic in named if is_whole(topic)}
-        await asyncio.gather(self.hub.ensure(topics, after, most), self._read_live(named, since, most))
-        await self._read_live(named, since, most)  # those that somebody else was making ready
+        known = self.hub.delays.entries(delay_us)
+        ready = self.hub.ensure(topics, after, most, delay_us=delay_us)
+        await asyncio.gather(ready, self._read_live(known, named, since, most))
+        await self._read_live(known, named, since, most)  # those that somebody else was making ready
 
-    async def _read_live(self, topics: Sequence[Topic], since: Mapping[str, Position], most: int) -> None:
+    async def _read_live(
+        self, known: Mapping[str, Entry], topics: Sequence[Topic], since: Mapping[str, Position], most: int
+    ) -> None:
         for _ in range(ATTEMPTS):
-            wanted = self._unknown(topics, since)
+            wanted = self._unknown(known, topics, since)
             busy = {entry: entry.recent.reading for entry in wanted if entry.recent and not entry.recent.reading.done()}
             if mine := {entry: seq for entry, seq in wanted.items() if entry not in busy}:
-                await self._read(mine, most)
+                await self._read(mine, since, most)
             await asyncio.gather(*map(asyncio.shield, busy.values()))
 
-    def _unknown(self, topics: Sequence[Topic], since: Mapping[str, Position]) -> dict[Entry, int]:
+    def _unknown(self, known: Mapping[str, Entry], topics: Sequence[Topic], since: Mapping[str, Position]) -> dict[Entry, int]:
         """Entries of which the store must be asked, and the seq after which."""
         wanted = {}
         for topic in topics:
-            entry, position = self.hub.entries.get(str(topic)), since[str(topic)]
+            entry, position = known.get(str(topic)), since[str(topic)]
             if entry is None or not entry.live or (position.epoch and position.epoch != entry.epoch):
                 continue
             recent = entry.recent
@@ -141,10 +149,11 @@ class Replays:
                 wanted[entry] = min(position.seq, entry.seq)
         return wanted
 
-    async def _read(self, wanted: Mapping[Entry, int], most: int) -> None:
+    async def _read(self, wanted: Mapping[Entry, int], since: Mapping[str, Position], most: int) -> None:
         recents = [self.begin(entry, seq, most) for entry, seq in wanted.items()]
+        ends = {entry.name: max(entry.seq, since[entry.name].seq) for entry in wanted if entry.line is not None}
         try:
-            found = await self.hub.store.recall([(entry.name, seq) for entry, seq in wanted.items()], most)
+            found = await self.hub.store.recall([(entry.name, seq) for entry, seq in wanted.items()], most, ends)
         except BaseException:
             for entry in wanted:
                 self.drop(entry)
@@ -157,6 +166,9 @@ class Replays:
 
     def _catch_up(self, entry: Entry, recalled: Recalled) -> None:
         """Deliver what the bus has yet to bring: a client may have it from another process already."""
+        if entry.line is not None:
+            entry.line.hasten(recalled.updates)
+            return
         for stamped in recalled.updates:
             if stamped.seq == entry.seq + 1 or not entry.whole:
                 self.hub.deliver(entry, stamped.epoch, stamped.seq, stamped.body)
@@ -174,7 +186,9 @@ class Replays:
         self.begin(entry, after, most).fill(entry, self._in_window(entry, recalled))
 
     def _in_window(self, entry: Entry, recalled: Recalled) -> list[Stamped]:
-        oldest_us = now_us() - int(self.hub.layout.replayed_s(entry.name) * 1e6)
+        oldest_us = (
+            now_us() - int(self.hub.layout.replayed_s(entry.name) * 1e6) - (entry.line.delay_us if entry.line is not None else 0)
+        )
         return [stamped for stamped in recalled.updates if stamped.published_us >= oldest_us]
 
     def drop(self, entry: Entry) -> None:

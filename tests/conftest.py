@@ -47,6 +47,27 @@ def redis_url() -> Iterator[str]:
     server.wait(10)
 
 
+class Clock:
+    """A wall clock that goes on when a test says so."""
+
+    def __init__(self) -> None:
+        self.us = 1_800_000_000_000_000
+
+    def time_ns(self) -> int:
+        return self.us * 1000
+
+    def pass_s(self, seconds: float) -> None:
+        self.us += round(seconds * 1e6)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What store and hub go by."""
+    found = Clock()
+    monkeypatch.setattr("marketdata.store.time", found)
+    return found
+
+
 @pytest.fixture
 def prefix() -> str:
     """A key and channel prefix that no other test uses."""

@@ -12,6 +12,7 @@ import redis
 from marketdata.errors import Conflict, StoreUnavailable
 from marketdata.memory_store import MemoryStore
 from marketdata.store import AsyncStore, Layout, State, Store, Update, read_message, write_message
+from tests.conftest import Clock
 
 from .conftest import Awaited
 
@@ -63,6 +64,12 @@ async def test_recall_gives_the_newest_and_what_is_kept_after_each_position(stor
     assert [update.body for update in found[0].updates] == [b"4", b"5"]
 
 
+async def test_recall_may_end_before_the_newest(store: Any) -> None:
+    await store.publish([Update(QUOTE, b"%d" % n) for n in range(1, 10)] + [Update("trade.AAPL", b"t")])
+    found = await store.recall([(QUOTE, 2), ("trade.AAPL", 0)], 3, {QUOTE: 7})
+    assert [(each.latest.seq, [update.seq for update in each.updates]) for each in found] == [(9, [5, 6, 7]), (1, [1])]
+
+
 async def test_recall_of_nothing_is_nothing(store: Any) -> None:
     assert await store.recall([]) == []
 
@@ -72,6 +79,34 @@ async def test_of_too_many_updates_recall_lacks_the_oldest_never_the_newest(stor
     for most, oldest in [(1000, 50), (10, 90)]:
         kept = [update.seq for update in (await store.recall([(QUOTE, 0)], most))[0].updates]
         assert kept == list(range(oldest, 100))
+
+
+async def test_as_of_a_moment_gives_the_newest_update_that_was_there(store: Any, clock: Clock) -> None:
+    began_us = clock.us
+    for n in range(1, 31):
+        await store.publish([Update(QUOTE, b"%d" % n), *([Update("trade.AAPL", b"t")] if n == 20 else [])])
+        clock.pass_s(1)
+    for seconds, n in [(0, 1), (0.999, 1), (1, 2), (13.5, 14), (28, 29), (29, 30), (500, 30)]:
+        trade = (1, b"t") if seconds >= 19 else None
+        quote, other, missing = await store.as_of([QUOTE, "trade.AAPL", "quote.NONE"], began_us + int(seconds * 1e6))
+        assert (quote.seq, quote.body, quote.published_us, missing) == (n, b"%d" % n, began_us + (n - 1) * 1_000_000, None)
+        assert (other and (other.seq, other.body)) == trade
+
+
+async def test_as_of_a_moment_before_the_history_there_is_nothing(store: Any, clock: Clock) -> None:
+    for _ in range(30):
+        await store.publish([Update(QUOTE, b"x") for _ in range(10)])
+        clock.pass_s(1)
+    oldest = (await store.history(QUOTE)).updates[0]
+    assert await store.as_of([QUOTE], oldest.published_us - 1) == [None]
+    assert (await store.as_of([QUOTE], oldest.published_us))[0].published_us == oldest.published_us
+
+
+async def test_as_of_and_latest_agree_on_the_present(store: Any) -> None:
+    await store.publish([Update(QUOTE, b"1"), Update("trade.AAPL", '{"b":"é"}'.encode())])
+    names = ["trade.AAPL", "quote.NONE", QUOTE]
+    assert await store.as_of(names, 1 << 60) == await store.latest(names)
+    assert await store.as_of([], 1 << 60) == []
 
 
 @pytest.mark.parametrize("kind", [Store, AsyncStore])

@@ -12,11 +12,13 @@ import pytest
 
 from marketdata.layer import BusLayer
 from marketdata.store import AsyncStore, Layout, Update
-from marketdata.topics import parse
+from marketdata.topics import DataType, parse
 from realtime import protocol
 from realtime.connection import Connection
 from realtime.frames import Encoding, encoding
 from realtime.hub import Hub
+from realtime.limits import Limits
+from realtime.principal import Principal
 
 _names = itertools.count()
 
@@ -62,14 +64,14 @@ class Desk:
         self.store = store
         self.layer = layer
 
-    def connect(self, served_as: Encoding | None = None) -> Connection:
-        plain = encoding("json", framed=False)
-        connection = Connection(f"session-{next(_names)}", None, ListSink(), served_as or plain, opened_us=0)
+    def connect(self, served_as: Encoding | None = None, *, delay_s: int = 0) -> Connection:
+        plain, who = encoding("json", framed=False), principal(delay_s) if delay_s else None
+        connection = Connection(f"session-{next(_names)}", who, ListSink(), served_as or plain, opened_us=0)
         self.hub.attach(connection)
         return connection
 
     async def subscribe(self, connection: Connection, *names: str, rate: float | None = None) -> None:
-        await self.hub.ensure([parse(name) for name in names])
+        await self.hub.ensure([parse(name) for name in names], delay_us=connection.delay_us)
         followed = self.hub.subscribe(connection, dict.fromkeys(names, rate))
         views = [(pace.entry.name, *pace.view()) for pace, already in followed if not already]
         if snapshots := [protocol.snapshot(*view) for view in views if view[1]]:
@@ -82,6 +84,11 @@ class Desk:
         async with asyncio.timeout(timeout):
             while not condition():
                 await asyncio.sleep(0.002)
+
+
+def principal(delay_s: int) -> Principal:
+    """Somebody who sees everything so much later."""
+    return Principal(None, None, "late", Limits(100, 5, None, 5.0, 20, frozenset(DataType), delay_seconds=delay_s))
 
 
 def messages(connection: Connection) -> list[Any]:

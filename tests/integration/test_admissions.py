@@ -39,7 +39,7 @@ async def nodes(desk: Desk) -> AsyncIterator[Nodes]:
 
 def somebody(limit: int, *, user_id: int | None = 7, takes_over: bool = False) -> Principal:
     limits = Limits(10, limit, None, 5, 20, frozenset(), takes_over=takes_over)
-    return SimpleNamespace(user_id=user_id, plan_name="free", limits=limits)  # type: ignore[return-value]
+    return SimpleNamespace(user_id=user_id, plan_name="free", limits=limits, delay_us=0)  # type: ignore[return-value]
 
 
 def dial(desk: Desk) -> Connection:

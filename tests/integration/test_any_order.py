@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +17,7 @@ from marketdata.topics import parse
 from realtime.connection import Connection
 from realtime.hub import Hub
 from realtime.protocol import Position
+from realtime.replays import Opening
 from tests.integration.conftest import Desk, ListSink
 
 TOPICS = ("trade.A", "quote.A", "kline.1m.A")
@@ -41,12 +43,17 @@ steps = st.one_of(
 class Client:
     """Believes what it is told, and complains of what cannot be."""
 
+    delay_s = 0
+
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.connection: Connection | None = desk.connect()
+        self.connection: Connection | None = self.connect()
         self.has: dict[str, tuple[str, int, Any]] = {}
         self.bars: dict[str, set[int]] = {}  # epoch → closed bars
         self.read_to = 0
+
+    def connect(self) -> Connection:
+        return self.desk.connect(delay_s=self.delay_s)
 
     @property
     def sink(self) -> ListSink:
@@ -111,24 +118,28 @@ class Client:
         if self.connection is not None:
             return
         since = {name: Position(*(self.has[name][:2] if name in self.has else (None, 0))) for name in self.left}
-        self.connection, self.read_to = self.desk.connect(), 0
+        self.connection, self.read_to = self.connect(), 0
         hub = self.desk.hub
-        await hub.replays.prepare([parse(name) for name in since], since)
+        await hub.replays.prepare([parse(name) for name in since], since, self.connection.delay_us)
         for pace, _ in hub.subscribe(self.connection, dict.fromkeys(since), since):
             name, opening = pace.entry.name, hub.replays.open(pace, since[pace.entry.name])
             if not opening.recovered:
                 assert [item.epoch for item in opening.items] in ([], [pace.entry.epoch])
+                self.begin_anew(name, opening)
             elif opening.items and opening.items[0].epoch:
                 self.has.pop(name, None)
             hub.slow.replay(self.connection, opening.losses(pace.entry), [(name, opening.items)])
+
+    def begin_anew(self, name: str, opening: Opening) -> None:
+        """A position could not be recovered."""
 
 
 class Run:
     """One interleaving, on a hub of its own."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, clients: Sequence[Client]) -> None:
         self.desk = desk
-        self.clients = [Client(desk) for _ in range(CLIENTS)]
+        self.clients = clients
         self.published = 0
 
     async def step(self, what: str, *arguments: Any) -> None:
@@ -137,9 +148,12 @@ class Run:
             client.read()
 
     async def publish(self, topic: str, count: int) -> None:
-        bodies = [json.dumps({"n": self.published + n, "closed": n % 3 == 0}, separators=(",", ":")) for n in range(count)]
+        bodies = [self.body(self.published + n, closed=n % 3 == 0) for n in range(count)]
         self.published += count
         await self.desk.publish(topic, *bodies)
+
+    def body(self, n: int, *, closed: bool) -> str:
+        return json.dumps({"n": n, "closed": closed}, separators=(",", ":"))
 
     async def subscribe(self, client: int, topic: str, rate: float | None) -> None:
         await self.clients[client].subscribe(topic, rate)
@@ -192,7 +206,7 @@ class Run:
         expected = {topic: (at.epoch, at.seq, json.loads(at.body)) for topic, at in zip(TOPICS, latest, strict=True) if at}
         async with asyncio.timeout(10):
             while not all(self.agrees(client, expected) for client in self.clients):
-                await asyncio.sleep(0.005)
+                await self.wait()
 
     def agrees(self, client: Client, expected: dict[str, Any]) -> bool:
         client.read()
@@ -206,7 +220,8 @@ async def run(redis_url: str, what: list[Any]) -> None:
     store = AsyncStore(redis_url, layout)
     hub = Hub(await layer.bus(), store, layout, outbox_updates=20)
     try:
-        interleaving = Run(Desk(hub, store, layer))
+        desk = Desk(hub, store, layer)
+        interleaving = Run(desk, [Client(desk) for _ in range(CLIENTS)])
         everybody_begins = [("subscribe", client, topic, None) for client in range(CLIENTS) for topic in TOPICS]
         for step in [*everybody_begins, *what]:
             await interleaving.step(*step)

@@ -27,7 +27,7 @@ async def deaf(desk: Desk, *names: str) -> AsyncIterator[None]:
     entries = [desk.hub.entries[name] for name in names]
     await desk.hub.bus.unfollow([entry.channel for entry in entries])
     yield
-    await desk.hub.bus.follow({entry.channel: desk.hub._receiver(entry) for entry in entries})
+    await desk.hub.bus.follow({entry.channel: desk.hub.receiver(entry) for entry in entries})
 
 
 async def following(desk: Desk, *names: str) -> Connection:

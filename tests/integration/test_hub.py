@@ -184,7 +184,7 @@ async def test_a_hole_is_repaired_from_the_store_unseen(desk: Desk) -> None:
     await desk.hub.bus.unfollow([desk.hub.entries[TRADE].channel])  # the bus loses the next ones
     await desk.publish(TRADE, '{"n":2}', '{"n":3}')
     entry = desk.hub.entries[TRADE]
-    await desk.hub.bus.follow({entry.channel: desk.hub._receiver(entry)})
+    await desk.hub.bus.follow({entry.channel: desk.hub.receiver(entry)})
     await desk.publish(TRADE, '{"n":4}')
     await desk.until(lambda: len(messages(client)) == 4)
     assert [message["data"]["n"] for message in messages(client)] == [1, 2, 3, 4]
@@ -196,7 +196,7 @@ async def test_a_hole_that_cannot_be_repaired_is_announced(desk: Desk) -> None:
     await desk.publish(TRADE, '{"n":1}')
     await desk.subscribe(client, TRADE)
     entry = desk.hub.entries[TRADE]
-    desk.hub._receiver(entry)(write_message(TRADE, entry.epoch, 9, b'{"n":9}'))  # 2 to 8 exist nowhere
+    desk.hub.receiver(entry)(write_message(TRADE, entry.epoch, 9, b'{"n":9}'))  # 2 to 8 exist nowhere
     await desk.until(lambda: len(messages(client)) == 3)
     _, gap, update = messages(client)
     assert gap == {"type": "gap", "topic": TRADE, "epoch": entry.epoch, "from": 2, "to": 8, "reason": "broker"}
@@ -208,7 +208,7 @@ async def test_a_duplicate_is_not_delivered(desk: Desk) -> None:
     await desk.publish(TRADE, '{"n":1}', '{"n":2}')
     await desk.subscribe(client, TRADE)
     entry = desk.hub.entries[TRADE]
-    desk.hub._receiver(entry)(write_message(TRADE, entry.epoch, 2, b'{"n":2}'))
+    desk.hub.receiver(entry)(write_message(TRADE, entry.epoch, 2, b'{"n":2}'))
     await desk.publish(TRADE, '{"n":3}')
     await desk.until(lambda: len(messages(client)) == 2)
     assert seqs(client) == [2, 3]

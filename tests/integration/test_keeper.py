@@ -11,6 +11,7 @@ import pytest
 from marketdata.store import now_us
 from realtime.connection import Connection
 from realtime.keeper import Keeper
+from tests.conftest import Clock
 from tests.integration.conftest import Desk, ListSink, messages
 
 QUOTE, TRADE = "quote.AAPL", "trade.AAPL"
@@ -91,6 +92,32 @@ async def test_a_silent_topic_is_stale_while_its_session_is_open(desk: Desk, kee
     assert heartbeat(keeper, client)["stale"] == [QUOTE, TRADE]
 
 
+async def test_a_delayed_topic_is_stale_by_what_its_followers_were_shown(clock: Clock, desk: Desk, keeper: Keeper) -> None:
+    late, prompt = desk.connect(delay_s=900), desk.connect()
+    await desk.subscribe(late, QUOTE)
+    await desk.subscribe(prompt, QUOTE)
+    await desk.publish(QUOTE, "{}")
+    await desk.until(lambda: messages(prompt))
+    for seconds, stale in [(0, ([QUOTE], [])), (900, ([], [QUOTE])), (31, ([QUOTE], [QUOTE]))]:
+        clock.pass_s(seconds)
+        for line in desk.hub.delays.lines():
+            line.look()
+        await keeper.chores()
+        assert (heartbeat(keeper, late)["stale"], heartbeat(keeper, prompt)["stale"]) == stale
+
+
+async def test_of_a_delayed_topic_the_session_of_then_counts(
+    clock: Clock, desk: Desk, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, closed_us = desk.connect(delay_s=900), clock.us
+    await desk.subscribe(late, QUOTE)
+    monkeypatch.setattr("realtime.keeper.is_open", lambda session, ts_us: ts_us < closed_us)
+    for seconds, stale in [(899, [QUOTE]), (2, [])]:
+        clock.pass_s(seconds)
+        await keeper.chores()
+        assert heartbeat(keeper, late)["stale"] == stale
+
+
 async def test_nothing_is_stale_while_the_market_is_closed(
     desk: Desk, keeper: Keeper, listed: Listed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +126,14 @@ async def test_nothing_is_stale_while_the_market_is_closed(
     monkeypatch.setattr("realtime.keeper.is_open", lambda session, ts_us: False)
     await keeper.chores()
     assert heartbeat(keeper, client)["stale"] == []
+
+
+async def test_a_delisted_symbol_is_evicted_from_delayed_followers_too(desk: Desk, keeper: Keeper, listed: Listed) -> None:
+    client = desk.connect(delay_s=900)
+    await desk.subscribe(client, QUOTE)
+    listed.delist("AAPL")
+    await keeper.chores()
+    assert [message["code"] for message in messages(client)] == [2002]
 
 
 async def test_a_delisted_symbol_is_evicted(desk: Desk, keeper: Keeper, listed: Listed) -> None:

@@ -31,9 +31,9 @@ class CountedStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
 
-    async def recall(self, wanted: Any, most: int = 1000) -> Any:
+    async def recall(self, wanted: Any, *which: Any) -> Any:
         self.recalled.append(wanted)
-        found = await self.store.recall(wanted, most)
+        found = await self.store.recall(wanted, *which)
         await self.gate.wait()
         if self.away:
             raise StoreUnavailable("away")

@@ -28,7 +28,7 @@ def sessions(desk: Desk) -> Sessions:
 
 def connect(desk: Desk, user_id: int | None = None) -> Connection:
     connection = desk.connect()
-    connection.principal = SimpleNamespace(user_id=user_id, plan_name="free")  # type: ignore[assignment]
+    connection.principal = SimpleNamespace(user_id=user_id, plan_name="free", delay_us=0)  # type: ignore[assignment]
     return connection
 
 
@@ -83,7 +83,7 @@ async def test_a_connection_that_says_who_it_is_takes_its_session_along(desk: De
     await desk.subscribe(first, "trade.AAPL")
     sessions.place(first, AT)
     await sessions.save()
-    first.principal = SimpleNamespace(user_id=5, plan_name="free")  # type: ignore[assignment]
+    first.principal = SimpleNamespace(user_id=5, plan_name="free", delay_us=0)  # type: ignore[assignment]
     sessions.identify(first)
     await sessions.save()
     assert await sessions.load(connect(desk), first.session) is None

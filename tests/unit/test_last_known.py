@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from marketdata.as_of import AsOf
 from marketdata.errors import StoreUnavailable
 from marketdata.last_known import LastKnown, Value
 from marketdata.memory_store import MemoryStore
-from marketdata.store import Stamped, Update
+from marketdata.store import History, Stamped, Update
 
 
 class Away:
     """A store that does not answer."""
 
     def latest(self, topics: Sequence[str]) -> list[Stamped | None]:
+        raise StoreUnavailable("away")
+
+    def as_of(self, topics: Sequence[str], until_us: int) -> list[Stamped | None]:
+        raise StoreUnavailable("away")
+
+    def history(self, topic: str, **which: Any) -> History:
         raise StoreUnavailable("away")
 
 
@@ -80,3 +88,27 @@ def test_memory_is_bounded_and_forgets_what_was_read_longest_ago(store):
     for topic in ("quote.A", "quote.B", "quote.A", "quote.C"):
         known.latest(store, [topic])
     assert bodies(known.latest(Away(), ["quote.A", "quote.B", "quote.C"])) == [b"1", None, b"3"]
+
+
+def test_who_sees_things_later_is_given_what_is_old_enough(store):
+    known = LastKnown()
+    known.follow(lambda topics: {"quote.A": Stamped("e", 9, 900, b"9"), "quote.B": Stamped("e", 3, 300, b"3")})
+    assert bodies(known.latest(AsOf(Away(), 500), ["quote.A", "quote.B"])) == [None, b"3"]
+
+
+def test_a_source_that_is_too_fresh_does_not_hide_what_was_read(store):
+    known = LastKnown()
+    known.latest(store, ["quote.A"])
+    read_us = store.latest(["quote.A"])[0].published_us
+    known.follow(lambda topics: {"quote.A": Stamped("e", 9, read_us + 500, b"9")})
+    assert bodies(known.latest(AsOf(Away(), read_us + 100), ["quote.A"])) == [b"1"]
+
+
+def test_what_somebody_sees_later_is_not_what_others_are_given(store):
+    known = LastKnown()
+    known.latest(store, ["quote.A"])
+    until_us = store.latest(["quote.A"])[0].published_us
+    store.publish([Update("quote.A", b"2")])
+    known.latest(store, ["quote.A"])
+    known.latest(AsOf(store, until_us), ["quote.A"])
+    assert bodies(known.latest(Away(), ["quote.A"])) == [b"2"]

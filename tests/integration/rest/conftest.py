@@ -38,12 +38,12 @@ def trade(symbol: str = "AAPL", **changes: Any) -> Trade:
     return Trade(**(fields | changes))
 
 
-def ticker(symbol: str = "AAPL") -> Ticker:
-    return Ticker(symbol, now_us(), "10.15", "10", "11", "9", "9.9", "0.25", "2.53", "1000", "10150")
+def ticker(symbol: str = "AAPL", last: str = "10.15") -> Ticker:
+    return Ticker(symbol, now_us(), last, "10", "11", "9", "9.9", "0.25", "2.53", "1000", "10150")
 
 
-def depth(symbol: str = "AAPL") -> Depth:
-    return Depth(symbol, now_us(), (("10.1", "5"),), (("10.2", "7"),))
+def depth(symbol: str = "AAPL", bid: str = "10.1") -> Depth:
+    return Depth(symbol, now_us(), ((bid, "5"),), (("10.2", "7"),))
 
 
 @pytest.fixture
