@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -165,9 +166,10 @@ class Line:
     def hasten(self, updates: Sequence[Stamped]) -> None:
         """Show what is old enough by the store's clock: a client may have it from a process that the bus reached sooner."""
         until_us = now_us() - self.delay_us
-        newest = next((update for update in reversed(updates) if update.published_us <= until_us), None)
-        if newest is None or newest.epoch != self.entry.epoch:
+        old = list(takewhile(lambda update: update.published_us <= until_us, updates))
+        if not old or old[-1].epoch != self.entry.epoch:
             return
+        newest = old[-1]
         while self._held and self._held[0].epoch == newest.epoch and self._held[0].item.seq <= newest.seq:
             self._show(self._held.popleft())
         if self.entry.epoch == self._last[0] and self.entry.seq < newest.seq <= self._last[1] and not self.entry.every:
@@ -210,7 +212,7 @@ class Delays:
         """Have topics ready to be followed at a delay; of those that are nothing is asked.
 
         Raises:
-            StoreUnavailable: Redis did not answer; none of the missing topics is followed.
+            StoreUnavailable: Redis did not answer; some of the missing topics may be ready nevertheless.
         """
         known = self.entries(delay_us)
         while missing := [topic for topic in topics if (found := known.get(str(topic))) is None or not found.live]:
@@ -233,7 +235,8 @@ class Delays:
                 await self._open(lines)
         except BaseException as error:
             for line in lines:
-                self._end(known, line)
+                if not line.entry.live:  # else somebody may follow it already
+                    self._end(known, line)
             failure = StoreUnavailable("the topics could not be begun")
             done.set_exception(error if isinstance(error, StoreUnavailable) else failure)
             done.exception()  # perhaps nobody waits for it

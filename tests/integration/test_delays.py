@@ -217,6 +217,31 @@ async def test_a_store_that_does_not_answer_leaves_nothing_behind(desk: Desk, mo
     await desk.subscribe(late(desk), TRADE)
 
 
+async def test_a_store_that_goes_away_half_way_leaves_what_is_ready(
+    desk: Desk, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, recall, asked = late(desk), desk.store.recall, []
+    await desk.subscribe(desk.connect(), TRADE, QUOTE)
+
+    async def answer_once(*which: Any) -> Any:
+        asked.append(which)
+        if len(asked) == 1:
+            return await recall(*which)
+        await desk.subscribe(client, TRADE)  # somebody is quick
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr("realtime.delays.READ_AT_ONCE", 1)
+    monkeypatch.setattr(desk.store, "recall", answer_once)
+    with pytest.raises(StoreUnavailable):
+        await desk.hub.ensure([parse(TRADE), parse(QUOTE)], delay_us=DELAY_US)
+    assert list(desk.hub.delays.entries(DELAY_US)) == [TRADE]
+    await desk.publish(TRADE, body(1))
+    await held_are(desk, 1)
+    clock.pass_s(DELAY_S)
+    show(desk)
+    assert got(client) == [("snapshot", 1)]
+
+
 # What
 
 
