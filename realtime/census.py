@@ -52,6 +52,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     opened_at: Time
     topics: int
     sent: Annotated[int, msgspec.Meta(description="updates")]
+    bytes: Annotated[int, msgspec.Meta(description="handed to its socket")]
     queued: Annotated[int, msgspec.Meta(description="messages that wait for it")]
     lag_ms: int
     conflated: int
@@ -152,6 +153,7 @@ def _live(connection: Connection, node: str, now: float) -> Live:
         opened_at=connection.opened_us,
         topics=len(connection.cohort.paces) if connection.cohort is not None else 0,
         sent=connection.sent,
+        bytes=connection.bytes,
         queued=len(outbox) if outbox is not None else 0,
         lag_ms=round((now - connection.slow_since) * 1000) if connection.slow_since is not None else 0,
         conflated=connection.conflated,
