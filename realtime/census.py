@@ -153,7 +153,7 @@ def _live(connection: Connection, node: str, now: float) -> Live:
         opened_at=connection.opened_us,
         topics=len(connection.cohort.paces) if connection.cohort is not None else 0,
         sent=connection.sent,
-        bytes=connection.bytes,
+        bytes=connection.sent_bytes,
         queued=len(outbox) if outbox is not None else 0,
         lag_ms=round((now - connection.slow_since) * 1000) if connection.slow_since is not None else 0,
         conflated=connection.conflated,

@@ -29,8 +29,7 @@ from realtime.rights import DISCONNECT, DRAIN
 LIVE = {
     "session": "8mJ2kq…", "user": "ada", "key": "k3f9xa7q", "plan": "pro", "address": "203.0.113.9",
     "client": "python-websockets", "node": "web-1-4711", "opened_at": 1731672000123456, "topics": 12, "sent": 48211,
-    "bytes": 7123456,
-    "queued": 0, "lag_ms": 0, "conflated": 3, "gaps": 0, "slow": False,
+    "bytes": 7123456, "queued": 0, "lag_ms": 0, "conflated": 3, "gaps": 0, "slow": False,
 }  # fmt: skip
 NODE = {
     "name": "web-1-4711", "role": "web", "version": "1.0.0", "uptime_s": 86400.5, "connections": 812, "topics": 96, "slow": 1,
