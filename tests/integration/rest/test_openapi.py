@@ -36,7 +36,7 @@ def test_every_address_of_the_protocol_is_described(schema: Any) -> None:
         f"{base}/instruments/", f"{base}/instruments/{{symbol}}/", f"{base}/snapshots/", f"{base}/quotes/",
         f"{base}/quotes/{{symbol}}/", f"{base}/tickers/", f"{base}/tickers/{{symbol}}/", f"{base}/depth/{{symbol}}/",
         f"{base}/trades/{{symbol}}/", f"{base}/klines/{{symbol}}/", f"{base}/topics/{{topic}}/history/", f"{base}/ingest/",
-        f"{base}/me/", f"{base}/me/limits/", f"{base}/keys/", f"{base}/keys/{{prefix}}/",
+        f"{base}/me/", f"{base}/me/limits/", f"{base}/me/usage/", f"{base}/keys/", f"{base}/keys/{{prefix}}/",
     } <= set(schema["paths"])  # fmt: skip
 
 
