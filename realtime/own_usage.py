@@ -90,7 +90,7 @@ def _asked(request: Request) -> tuple[date, date, str]:
         ParseError: they make no sense.
         CodedError: too many days.
     """
-    query = UsageQuery(data=request.query_params)
+    query = UsageQuery(data=request.query_params.dict())  # no form: an empty parameter is a wrong one
     query.is_valid(raise_exception=True)
     last = query.validated_data.get("to") or today()
     first = query.validated_data.get("from") or date.fromordinal(max(last.toordinal() - USUAL_DAYS + 1, 1))
