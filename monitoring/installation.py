@@ -1,0 +1,87 @@
+"""What is measured once for the whole installation, whichever process asks: feeds, Celery, which processes there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import redis
+
+from marketdata.feed_status import FeedStatus, feed_statuses
+from marketdata.redis_errors import reachable
+from marketdata.store import Store, now_us
+from monitoring import reports
+from monitoring.reports import Report
+from monitoring.samples import Sample, by_label, sample
+
+ROLES = ("web", "feed", "worker", "beat")
+QUEUE = "marketdata"  # Celery's, see project/celery.py
+
+
+class Snapshot:
+    """Everything that is known of the installation at one moment: two round trips to Redis.
+
+    Attributes:
+        reports: of all processes.
+        samples: of the installation.
+        taken_us: wall clock.
+    """
+
+    def __init__(self, found: Sequence[Report], samples: Sequence[Sample]) -> None:
+        self.reports = list(found)
+        self.samples = list(samples)
+        self.taken_us = now_us()
+
+    @classmethod
+    def take(cls, store: Store) -> Snapshot:
+        """Ask Redis.
+
+        Raises:
+            StoreUnavailable: it does not answer.
+        """
+        feeds = feed_statuses(store)
+        client, prefix = store.client, store.layout.prefix
+        pipe: Any = client.pipeline(transaction=False)
+        pipe.eval(*reports.question(prefix))
+        pipe.get(beat_key(prefix))
+        pipe.llen(f"{prefix}:celery:{QUEUE}")
+        with reachable(client):
+            answer, beat, depth = pipe.execute()
+        found = reports.read(answer)
+        return cls(found, [*_feeds(feeds), *_celery(beat, depth), *_processes(found)])
+
+
+def beat_key(prefix: str) -> str:
+    """Where Celery's worker notes when beat's last tick was carried out, µs."""
+    return f"{prefix}:beat"
+
+
+def note_beat(client: redis.Redis, prefix: str) -> None:
+    """Note that a tick of beat is being carried out."""
+    client.set(beat_key(prefix), now_us())
+
+
+def _feeds(feeds: Sequence[FeedStatus]) -> Iterator[Sample]:
+    now = now_us()
+    for feed in feeds:
+        label = {"feed": feed.name}
+        yield sample("tickwire_feed_up", feed.healthy, **label)
+        if feed.last_event_us is not None:
+            yield sample("tickwire_feed_last_event_age_seconds", max(0, now - feed.last_event_us) / 1e6, **label)
+        yield sample("tickwire_feed_ticks_total", feed.ticks, **label)
+        yield sample("tickwire_feed_rejected_total", feed.rejected, **label)
+        yield sample("tickwire_feed_lost_total", feed.lost, **label)
+        yield sample("tickwire_feed_reconnects_total", feed.failures, **label)
+        yield sample("tickwire_feed_waiting", feed.waiting + feed.buffered, **label)
+
+
+def _celery(beat: bytes | None, depth: int) -> Iterator[Sample]:
+    if beat is not None:
+        yield sample("tickwire_beat_age_seconds", max(0, now_us() - int(beat)) / 1e6)
+    yield sample("tickwire_queue_depth", depth)
+
+
+def _processes(found: Sequence[Report]) -> list[Sample]:
+    counts = Counter(report.role for report in found)
+    return by_label("tickwire_processes", "role", ((role, counts[role]) for role in ROLES))
