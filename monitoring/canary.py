@@ -24,6 +24,7 @@ class Canary:
     """Sends a message to itself through the bus once a second.
 
     Attributes:
+        began_at: loop time at which it was first sent.
         back_at: loop time at which the last one came back; None before the first.
         latency_s: how long that one took.
         task: what sends it.
@@ -32,6 +33,7 @@ class Canary:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.channel = redis_channel(node.hub.layout.prefix, f"tw.canary.{node.name}").encode()
+        self.began_at = asyncio.get_running_loop().time()
         self.back_at: float | None = None
         self.latency_s = 0.0
         self._sent_at = 0.0

@@ -1,4 +1,4 @@
-"""Health of this process, answered before Django: is it alive, may it get traffic, and if not, why."""
+"""Health and metrics of this process, answered before Django: is it alive, may it get traffic, and if not, why."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import msgspec
 from channels.db import database_sync_to_async
 from django.db import DatabaseError, connection
 
-from marketdata.loops import PerLoop
-from monitoring.canary import Canary
-from realtime.node import VERSION, Node
+from monitoring.scrape import Scrape
+from monitoring.watch import Watch, watches
+from realtime.node import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -21,51 +21,48 @@ DATABASE_S = 3.0
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-async def _make() -> Canary:
-    return Canary(await Node.here())
-
-
-canaries = PerLoop(_make, Canary.stop)
-
-
 class Health:
-    """An ASGI application in front of another: it answers `/health/…` and hands everything else on."""
+    """An ASGI application in front of another: it answers `/health/…` and `/metrics`, and hands everything else on."""
 
     def __init__(self, application: Application) -> None:
         self.application = application
+        self.scrape = Scrape()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer, or hand on."""
-        canary = await canaries.here()  # beats from the first request on, not only once somebody asks
-        report = {"/health/live": _live, "/health/ready": _ready, "/health/startup": _startup}.get(scope["path"])
-        if report is None:
+        watch = await watches.here()  # beats from the first request on, not only once somebody asks
+        path = scope["path"]
+        if path == "/metrics":
+            await self.scrape(watch, scope, send)
+        elif (report := REPORTS.get(path)) is not None:
+            await _answer(watch, await report(watch), send)
+        else:
             await self.application(scope, receive, send)
-            return
-        failed = await report(canary)
-        body = {"status": "ok" if not failed else "failed", "failed": failed, "node": canary.node.name, "version": VERSION}
-        headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-        await send({"type": "http.response.start", "status": 503 if failed else 200, "headers": headers})
-        await send({"type": "http.response.body", "body": msgspec.json.encode(body)})
 
 
-async def _live(_: Canary) -> dict[str, str]:
+async def _answer(watch: Watch, failed: dict[str, str], send: Any) -> None:
+    body = {"status": "ok" if not failed else "failed", "failed": failed, "node": watch.node.name, "version": VERSION}
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 503 if failed else 200, "headers": headers})
+    await send({"type": "http.response.body", "body": msgspec.json.encode(body)})
+
+
+async def live(_: Watch) -> dict[str, str]:
     """That this answers is the whole proof."""
     return {}
 
 
-async def _startup(canary: Canary) -> dict[str, str]:
-    return {} if canary.back_at is not None else {"canary": "no message has come back through Redis yet"}
+async def startup(watch: Watch) -> dict[str, str]:
+    """What has yet to happen before the process may be judged."""
+    return {} if watch.canary.back_at is not None else {"canary": "no message has come back through Redis yet"}
 
 
-async def _ready(canary: Canary) -> dict[str, str]:
-    failed = {}
+async def ready(watch: Watch) -> dict[str, str]:
+    """Why the process should get no traffic."""
+    failed, canary = unwell(watch), watch.canary
     if not canary.alive:
         age = canary.age_s
         failed["canary"] = f"no message came back through Redis for {age:.0f} s" if age else "none came back through Redis yet"
-    if not canary.node.keeper.alive:
-        failed["keeper"] = "housekeeping fails; see the log"
-    if canary.node.draining:
-        failed["draining"] = "this process is stopping"
     try:
         async with asyncio.timeout(DATABASE_S):
             await database_sync_to_async(_ask_database)()
@@ -74,6 +71,19 @@ async def _ready(canary: Canary) -> dict[str, str]:
     return failed
 
 
+def unwell(watch: Watch) -> dict[str, str]:
+    """What of that is known without asking anybody."""
+    failed = {}
+    if not watch.node.keeper.alive:
+        failed["keeper"] = "housekeeping fails; see the log"
+    if watch.node.draining:
+        failed["draining"] = "this process is stopping"
+    return failed
+
+
 def _ask_database() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
+
+
+REPORTS = {"/health/live": live, "/health/ready": ready, "/health/startup": startup}
