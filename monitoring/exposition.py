@@ -42,7 +42,8 @@ class _Collector(Collector):
         families: dict[str, Family] = {}
         for report in self.reports:
             whose = (report.name, report.role)
-            for measured in (*report.samples, *report.histograms):
+            measures: list[Sample | Buckets] = [*report.samples, *report.histograms]
+            for measured in measures:
                 if (metric := METRICS.get(measured.name)) is not None:
                     family = families.setdefault(metric.name, _family(metric, (*OF_PROCESS, *metric.labels)))
                     _add(family, metric, (*whose, *_values(measured.labels)), measured)

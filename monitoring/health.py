@@ -59,25 +59,12 @@ async def startup(watch: Watch) -> dict[str, str]:
 
 async def ready(watch: Watch) -> dict[str, str]:
     """Why the process should get no traffic."""
-    failed, canary = unwell(watch), watch.canary
-    if not canary.alive:
-        age = canary.age_s
-        failed["canary"] = f"no message came back through Redis for {age:.0f} s" if age else "none came back through Redis yet"
+    failed = watch.failed()
     try:
         async with asyncio.timeout(DATABASE_S):
             await database_sync_to_async(_ask_database)()
     except (DatabaseError, TimeoutError) as error:
         failed["database"] = str(error) or "no answer"
-    return failed
-
-
-def unwell(watch: Watch) -> dict[str, str]:
-    """What of that is known without asking anybody."""
-    failed = {}
-    if not watch.node.keeper.alive:
-        failed["keeper"] = "housekeeping fails; see the log"
-    if watch.node.draining:
-        failed["draining"] = "this process is stopping"
     return failed
 
 

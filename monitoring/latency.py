@@ -11,9 +11,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from marketdata.errors import StoreUnavailable
+from marketdata.histogram import Histogram
 from marketdata.kept import KeptTask
 from monitoring.metrics import LATENCY_S
-from monitoring.samples import Histogram
 
 if TYPE_CHECKING:
     from realtime.hub import Hub
@@ -33,7 +33,7 @@ class LatencyProbe:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.histogram = Histogram("tickwire_delivery_latency_seconds", LATENCY_S)
+        self.histogram = Histogram(LATENCY_S)
         self.task = KeptTask("latency", self._run, logger)
 
     async def _run(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from realtime.hub import FLUSH_SIZES
+
 Kind = Literal["counter", "gauge", "histogram"]
 LATENCY_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 PAUSE_S = (0.0005, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 class Metric(NamedTuple):
@@ -39,9 +40,8 @@ SERVING = (
     Metric("tickwire_updates_received_total", "counter", "Updates that the bus brought."),
     Metric("tickwire_updates_delivered_total", "counter", "Updates handed to clients' sockets, each client's counted."),
     Metric("tickwire_frames_total", "counter", "Writes to clients' sockets, each with one or more frames."),
-    Metric("tickwire_sent_bytes_total", "counter", "Bytes handed to clients' sockets."),
     Metric("tickwire_encodes_total", "counter", "Messages made into bytes, once for all who get them."),
-    Metric("tickwire_batch_updates", "histogram", "Topics with something new in one flush.", (), SIZES),
+    Metric("tickwire_batch_updates", "histogram", "Topics with something new in one flush.", (), FLUSH_SIZES),
     Metric("tickwire_delivery_latency_seconds", "histogram", "From publish to socket write, of sampled updates.", (), LATENCY_S),
     Metric("tickwire_conflated_total", "counter", "Updates that a newer one replaced before they were delivered."),
     Metric("tickwire_gaps_total", "counter", "Losses that clients were told of.", ("reason",)),

@@ -14,11 +14,12 @@ import redis
 from django.db import connection
 
 from marketdata import database
+from marketdata.histogram import Histogram
 from marketdata.views import reads
 from monitoring.metrics import PAUSE_S
 from monitoring.queries import queries
 from monitoring.reports import PYTHON
-from monitoring.samples import Buckets, Histogram, Sample, by_label, sample
+from monitoring.samples import Buckets, Sample, buckets, by_label, sample
 from realtime.node import VERSION
 from realtime.overload import resident_bytes
 
@@ -27,7 +28,7 @@ class GarbageWatch:
     """Times the collections of this process; it is told by the collector itself."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.pauses = Histogram("tickwire_gc_pause_seconds", PAUSE_S)
+        self.pauses = Histogram(PAUSE_S)
         self._clock = clock
         self._began = 0.0
 
@@ -60,7 +61,7 @@ def own_samples() -> Iterator[Sample | Buckets]:
     yield sample("tickwire_open_descriptors", len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0)
     yield sample("tickwire_most_descriptors", resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     yield sample("tickwire_database_queries_total", queries.sent)
-    yield garbage.pauses.buckets()
+    yield buckets("tickwire_gc_pause_seconds", garbage.pauses)
     yield from by_label("tickwire_database_pool_connections", "state", _pool().items())
     breakers = {"database": database.breaker, "rest": reads().breaker}
     yield from by_label("tickwire_breaker_open", "what", ((name, each.state != "closed") for name, each in breakers.items()))

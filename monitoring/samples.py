@@ -1,11 +1,12 @@
-"""What a process measures at one moment: samples of metrics, and histograms that are filled as things happen."""
+"""What a process measures at one moment: samples of metrics, and the states of histograms."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
+
+from marketdata.histogram import Histogram
 
 Labels = tuple[tuple[str, str], ...]  # in the order of the metric's labels
 
@@ -32,31 +33,9 @@ class Buckets(msgspec.Struct, frozen=True, array_like=True):
     total: float
 
 
-class Histogram:
-    """Counts observations by size. One step of arithmetic and one of a list for each; belongs to one thread, or to the GIL.
-
-    Args:
-        name, labels: of the metric.
-        bounds: upper bounds of the buckets, ascending.
-    """
-
-    __slots__ = ("bounds", "counts", "labels", "name", "total")
-
-    def __init__(self, name: str, bounds: Sequence[float], labels: Labels = ()) -> None:
-        self.name = name
-        self.labels = labels
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count one observation."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def buckets(self) -> Buckets:
-        """Its state."""
-        return Buckets(self.name, self.labels, tuple(self.counts), self.total)
+def buckets(name: str, histogram: Histogram, **labels: str) -> Buckets:
+    """The state of a histogram."""
+    return Buckets(name, tuple(labels.items()), tuple(histogram.counts), histogram.total)
 
 
 def sample(name: str, value: float, **labels: str) -> Sample:

@@ -15,13 +15,11 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 
 from marketdata.errors import StoreUnavailable
-from marketdata.store import Store
 from monitoring.exposition import CONTENT_TYPE, expose
 from monitoring.installation import Snapshot
+from monitoring.registry import store
 from monitoring.watch import Watch
 from realtime.places import Network, is_inside
-
-WAIT_S = 2.0  # for Redis
 
 
 class Scrape:
@@ -57,9 +55,4 @@ def _networks() -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(text) for text in settings.TICKWIRE.serving.metrics_networks)
 
 
-@cache
-def _store() -> Store:
-    return Store.from_settings(WAIT_S)
-
-
-_take = sync_to_async(lambda: Snapshot.take(_store()), thread_sensitive=False)
+_take = sync_to_async(lambda: Snapshot.take(store()), thread_sensitive=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from monitoring.process import own_samples
-from monitoring.samples import Buckets, Sample, by_label, sample
+from monitoring.samples import Buckets, Sample, buckets, by_label, sample
 
 if TYPE_CHECKING:
     from monitoring.canary import Canary
@@ -17,7 +17,6 @@ TOTALS = {  # what the hub counts: which metric that is
     "received": "tickwire_updates_received_total",
     "delivered": "tickwire_updates_delivered_total",
     "writes": "tickwire_frames_total",
-    "bytes": "tickwire_sent_bytes_total",
     "encodes": "tickwire_encodes_total",
     "conflated": "tickwire_conflated_total",
     "slow_notices": "tickwire_slow_notices_total",
@@ -37,15 +36,15 @@ def serving_samples(canary: Canary, latency: LatencyProbe) -> Iterator[Sample | 
     yield from own_samples()
     yield from _hub_samples(canary)
     yield from _counted(canary.node.hub.counts)
-    yield canary.node.hub.flush_sizes.buckets("tickwire_batch_updates")
-    yield latency.histogram.buckets()
+    yield buckets("tickwire_batch_updates", canary.node.hub.flush_sizes)
+    yield buckets("tickwire_delivery_latency_seconds", latency.histogram)
 
 
 def _hub_samples(canary: Canary) -> Iterator[Sample]:
     node = canary.node
     hub, loop = node.hub, asyncio.get_running_loop()
     yield sample("tickwire_connections", len(hub.connections))
-    yield sample("tickwire_subscriptions", sum(len(cohort) * len(cohort.paces) for cohort in hub.cohorts))
+    yield sample("tickwire_subscriptions", sum(len(each.cohort.paces) for each in hub.connections.values() if each.cohort))
     yield sample("tickwire_topics", len(hub.entries))
     yield sample("tickwire_slow_connections", len(hub.slow))
     yield sample("tickwire_event_loop_lag_seconds", hub.lags_us[-1] / 1e6)

@@ -2,9 +2,11 @@
 
 from django.urls import path
 
-from monitoring import views
+from monitoring import registry, views
 
 urlpatterns = [
     path("admin/stats/", views.StatsView.as_view()),
     path("admin/feeds/", views.FeedsView.as_view()),
+    path("admin/nodes/", registry.NodesView.as_view()),
+    path("nodes/best/", registry.BestNodeView.as_view()),
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -16,10 +15,10 @@ from rest_framework.views import APIView
 
 from marketdata import database
 from marketdata.feed_status import FeedStatus, feed_statuses
-from marketdata.store import Store
 from marketdata.views import reads
-from monitoring.health import canaries
 from monitoring.queries import queries
+from monitoring.registry import store
+from monitoring.watch import watches
 from realtime.auth import IsStaff
 from realtime.guesses import guesses
 from realtime.logins import logins
@@ -60,7 +59,7 @@ class StatsView(APIView):
 
 
 async def _stats() -> dict[str, Any]:
-    canary = await canaries.here()
+    canary = (await watches.here()).canary
     node = canary.node
     return {
         "node": node.name,
@@ -100,9 +99,4 @@ class FeedsView(APIView):
     )
     def get(self, request: Request) -> Response:  # noqa: ARG002
         """Answer from what the feeds' processes noted in Redis."""
-        return Response({"feeds": [msgspec.to_builtins(status) for status in feed_statuses(_store())]})
-
-
-@cache
-def _store() -> Store:
-    return Store.from_settings()
+        return Response({"feeds": [msgspec.to_builtins(status) for status in feed_statuses(store())]})

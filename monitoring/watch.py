@@ -74,11 +74,24 @@ class Watch:
         """How this process fares now."""
         hub = self.node.hub
         return self.identity.report(
-            [*serving_samples(self.canary, self.latency), *self._redis()],
+            [*serving_samples(self.canary, self.latency), *self._redis(), sample("tickwire_ready", not self.failed())],
             load=min(1.0, len(hub.connections) / settings.TICKWIRE.serving.max_connections + max(hub.lags_us) / 1e6),
             connections=len(hub.connections),
             draining=self.node.draining,
         )
+
+    def failed(self) -> dict[str, str]:
+        """Why the process should get no traffic, as far as that is known without asking anybody."""
+        failed, age = {}, self.canary.age_s
+        if not self.canary.alive:
+            failed["canary"] = (
+                f"no message came back through Redis for {age:.0f} s" if age else "none came back through Redis yet"
+            )
+        if not self.node.keeper.alive:
+            failed["keeper"] = "housekeeping fails; see the log"
+        if self.node.draining:
+            failed["draining"] = "this process is stopping"
+        return failed
 
     def _redis(self) -> list[Sample]:
         """Whether the report before this one was taken, and how soon."""

@@ -68,3 +68,17 @@ def _keep_logging(**_: object) -> None:
     """Django's logging stays as it is; a line for each of several tasks a second is not logged."""
     for name in ("celery.worker.strategy", "celery.worker.request", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _watch_worker(**_: object) -> None:
+    from monitoring.labour import watch_worker  # not before Django's models are there
+
+    watch_worker()
+
+
+@signals.beat_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _watch_beat(**_: object) -> None:
+    from monitoring.labour import watch_beat
+
+    watch_beat()

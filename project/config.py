@@ -227,6 +227,17 @@ class Serving:
     address_dry_run: bool = knob(
         "TICKWIRE_ADDRESS_DRY_RUN", False, "these two refuse nobody; what they would have refused is counted"
     )
+    public_address: str = knob(
+        "TICKWIRE_PUBLIC_ADDRESS",
+        "",
+        "where clients reach this process directly, as wss://node-1.example.com; named by nodes/best/",
+    )
+    metrics_networks: list[str] = knob(
+        "TICKWIRE_METRICS_NETWORKS",
+        ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"],
+        "networks from which /metrics may be read",
+        check=networks,
+    )
     max_connections: int = knob("TICKWIRE_MAX_CONNECTIONS", 20_000, "sockets per process", unit="sockets", low=1)
     overload_lag_ms: float = knob(
         "TICKWIRE_OVERLOAD_LAG_MS",

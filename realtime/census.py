@@ -1,4 +1,4 @@
-"""Who is connected to this process, what is followed here, and how it fares: rows for those who ask all processes."""
+"""Who is connected to this process, and what is followed here: rows for those who ask all processes."""
 
 from __future__ import annotations
 
@@ -86,21 +86,6 @@ class Topics(msgspec.Struct, frozen=True):
     """The topics of one process."""
 
     topics: list[Following]
-
-
-class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A serving process."""
-
-    name: str
-    role: str
-    version: str
-    uptime_s: float
-    connections: int
-    topics: int
-    slow: int
-    loop_lag_ms: float
-    overload_step: int
-    draining: bool
 
 
 def connections(hub: Hub, node: str, wanted: Wanted) -> Found:

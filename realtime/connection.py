@@ -58,6 +58,7 @@ class Connection:
         "bytes_before",
         "bytes_mark",
         "closing",
+        "code",
         "cohort",
         "commands",
         "conflated",
@@ -107,6 +108,7 @@ class Connection:
         self.slow_since: float | None = None
         self.noticed = False
         self.closing = False
+        self.code = 0  # with which it was closed from here
 
     @property
     def delay_us(self) -> int:
@@ -179,7 +181,7 @@ class Connection:
             return
         if notice is not None and not self.blocked:
             self.say(notice)
-        self.closing = True
+        self.closing, self.code = True, int(code)
         if self.outbox is not None:
             self.outbox.give_up()
         self.sink.close(int(code), code.label)

@@ -7,7 +7,7 @@ import logging
 import math
 import secrets
 import sys
-from typing import Any, cast
+from typing import Any, cast, get_args
 from urllib.parse import parse_qs
 
 from channels.consumer import AsyncConsumer
@@ -36,6 +36,7 @@ DENIAL = "websocket.http.response"  # ASGI: of a server that can refuse a handsh
 ERRORS_PER_SECOND, ERROR_BURST = 1.0, 100  # a client that errs more often is closed with 4507
 EXCESSES_PER_SECOND, EXCESS_BURST = 1.0, 100  # one that sends more commands than it may, with 4013
 AGENT_LENGTH = 100
+COMMANDS = {kind: f"command:{kind.__name__.lower()}" for kind in get_args(protocol.Command)}  # what each is counted as
 
 
 class MarketConsumer(AsyncConsumer):
@@ -108,6 +109,7 @@ class MarketConsumer(AsyncConsumer):
         if refusal is not None:
             self.node.admissions.release(connection)
             close, text, retry_ms = refusal
+            self.node.hub.counts[f"close:{int(close)}"] += 1
             connection.close(close, protocol.notice("limits", text, code=close, retry_after_ms=retry_ms))
             return
         if turned_away is not None:
@@ -233,6 +235,7 @@ class MarketConsumer(AsyncConsumer):
         try:
             command = self._read(event)
             id = command.id
+            self.node.hub.counts[COMMANDS[type(command)]] += 1
             self._throttle(command)
             await self.commands.run(command)
         except protocol.BadCommand as failure:
@@ -266,6 +269,7 @@ class MarketConsumer(AsyncConsumer):
     def _refuse(self, connection: Connection, failure: CodedError, id: protocol.CommandId) -> None:
         """Answer why not; who goes on for too long with what is refused is closed."""
         connection.say(protocol.error(failure, id))
+        self.node.hub.counts[f"error:{failure.code.label}"] += 1
         now = self.node.hub.time()
         if failure.code is Code.TOO_MANY_REQUESTS:
             if self.excesses.take(now):

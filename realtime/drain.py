@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from realtime import protocol
 from realtime.codes import Close
+from realtime.connection import Connection
 from realtime.hub import Hub
 
 logger = logging.getLogger(__name__)
@@ -34,12 +35,21 @@ class Drain:
         connections = list(self.hub.connections.values())
         if connections:
             logger.info("draining %d connections over %g s", len(connections), over_s)
-        slices = max(1, int(over_s / SLICE_S))
-        share = max(1, -(-len(connections) // slices))
-        for at in range(0, len(connections), share):
-            for connection in connections[at : at + share]:
-                retry_ms = random.randint(*RETRY_MS)  # noqa: S311
-                text = "this server restarts; connect again"
-                connection.close(Close.RESTART, protocol.notice("shutdown", text, code=Close.RESTART, retry_after_ms=retry_ms))
-            if not hurry():
-                await asyncio.sleep(SLICE_S)
+        await _close(connections, over_s, Close.RESTART, "this server restarts; connect again", hurry)
+
+    async def shed(self, count: int, over_s: float) -> None:
+        """Close so many of the newest connections within that time, so that others take them; more may come all the while."""
+        newest = sorted(self.hub.connections.values(), key=lambda each: each.opened_us, reverse=True)[:count]
+        logger.info("shedding %d connections over %g s", len(newest), over_s)
+        await _close(newest, over_s, Close.REBALANCE, "another process has more room; connect again", lambda: False)
+
+
+async def _close(connections: Sequence[Connection], over_s: float, code: Close, text: str, hurry: Callable[[], bool]) -> None:
+    slices = max(1, int(over_s / SLICE_S))
+    share = max(1, -(-len(connections) // slices))
+    for at in range(0, len(connections), share):
+        for connection in connections[at : at + share]:
+            retry_ms = random.randint(*RETRY_MS)  # noqa: S311
+            connection.close(code, protocol.notice("shutdown", text, code=code, retry_after_ms=retry_ms))
+        if not hurry():
+            await asyncio.sleep(SLICE_S)

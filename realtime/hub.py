@@ -19,6 +19,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from marketdata.histogram import Histogram
 from marketdata.layer import Bus
 from marketdata.reads import store_breaker
 from marketdata.store import AsyncStore, Layout, now_us, read_message
@@ -45,8 +46,10 @@ logger = logging.getLogger(__name__)
 
 NONE_AFTER: Mapping[str, int] = {}
 NOWHERE: Mapping[str, Position] = {}
+NOT_NOTED: tuple[str, str, int, int] | None = None
 LIVES = 7  # earlier ones of the store that a topic remembers
 LAGS = 240  # how late the event loop was; the keeper looks four times a second
+FLUSH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # topics with something new: bounds of a histogram
 EVEN_S = 0.008  # a flush that took so long is followed by as long a pause, a shorter one by less, a longer one by more
 
 
@@ -77,6 +80,8 @@ class Hub:
         self.cohorts = Cohorts()
         self.counts: Counter[str] = Counter()
         self.lags_us = deque([0], maxlen=LAGS)
+        self.flush_sizes = Histogram(FLUSH_SIZES)
+        self.notes_next, self.written = False, NOT_NOTED
         self._dirty_every: dict[Entry, None] = {}
         self._dirty_latest: dict[Entry, None] = {}
         self._ready: dict[Pace, None] = {}
@@ -110,6 +115,8 @@ class Hub:
         """Let a connection go, with everything it follows. Doing so twice is no error."""
         if self.connections.pop(connection.session, None) is None:
             return
+        if connection.code:
+            self.counts[f"close:{connection.code}"] += 1
         connection.sink.on_pause = connection.sink.on_resume = None
         self._leave(connection)
         self.slow.forget(connection)
@@ -314,6 +321,10 @@ class Hub:
         for cohort in due:
             self._write(cohort)
         self.counts["flushes"] += 1
+        self.flush_sizes.observe(len(entries))
+        if self.notes_next and entries and None in entries[-1].paces and entries[-1].line is None:
+            self.notes_next, newest = False, entries[-1]
+            self.written = newest.name, newest.epoch, newest.seq, now_us()
         self._flush_at = self._loop.call_soon(self._flushed, began)
 
     def _flushed(self, began: float) -> None:

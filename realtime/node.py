@@ -18,7 +18,6 @@ from marketdata.loops import PerLoop
 from marketdata.reads import AsyncReads
 from marketdata.store import AsyncStore, Layout, now_us
 from realtime.admissions import Admissions
-from realtime.census import NodeReport
 from realtime.drain import Drain
 from realtime.hub import Hub
 from realtime.keeper import Keeper
@@ -59,7 +58,7 @@ class Node:
         self.drain = Drain(hub)
         self.meter = Meter(serving.usage_s, serving.usage_days)
         self.warden = Warden(hub, admissions, sessions)
-        self.steward = Steward(hub, self.name, self.warden, self.drain, serving.drain_s, self.report)
+        self.steward = Steward(hub, self.name, self.warden, self.drain, serving.drain_s)
         self.keeper = Keeper(
             hub,
             listed,
@@ -76,22 +75,6 @@ class Node:
     def draining(self) -> bool:
         """Whether it takes no more connections."""
         return self.drain.begun
-
-    def report(self) -> NodeReport:
-        """How it fares."""
-        counts = self.hub.stats()
-        return NodeReport(
-            name=self.name,
-            role="web",
-            version=VERSION,
-            uptime_s=round((now_us() - self.started_us) / 1e6, 3),
-            connections=counts["connections"],
-            topics=counts["topics"],
-            slow=counts["slow"],
-            loop_lag_ms=counts["loop_lag_us"] / 1000,
-            overload_step=counts["overload_step"],
-            draining=self.draining,
-        )
 
     @classmethod
     async def here(cls) -> Node:

@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 
 from marketdata.database import answering
 from realtime.auth import IsStaff
-from realtime.census import MOST_ROWS, Following, Live, NodeReport, Wanted
+from realtime.census import MOST_ROWS, Following, Live, Wanted
 from realtime.dismissals import disconnect, drain, find
 from realtime.orders import orders
 from realtime.own_keys import IsUser
@@ -30,10 +30,6 @@ LIVE = {
     "session": "8mJ2kq…", "user": "ada", "key": "k3f9xa7q", "plan": "pro", "address": "203.0.113.9",
     "client": "python-websockets", "node": "web-1-4711", "opened_at": 1731672000123456, "topics": 12, "sent": 48211,
     "bytes": 7123456, "queued": 0, "lag_ms": 0, "conflated": 3, "gaps": 0, "slow": False,
-}  # fmt: skip
-NODE = {
-    "name": "web-1-4711", "role": "web", "version": "1.0.0", "uptime_s": 86400.5, "connections": 812, "topics": 96, "slow": 1,
-    "loop_lag_ms": 0.4, "overload_step": 0, "draining": False,
 }  # fmt: skip
 FOLLOWING = {"topic": "trade.BTC-USDT", "subscribers": 211, "nodes": 2, "epoch": "k3f9xa", "seq": 10977}
 
@@ -52,10 +48,11 @@ class Followed(msgspec.Struct, frozen=True):
     topics: list[Following]
 
 
-class Nodes(msgspec.Struct, frozen=True):
-    """Serving processes by name."""
+class Draining(msgspec.Struct, frozen=True):
+    """A process that takes no more connections."""
 
-    nodes: list[NodeReport]
+    node: str
+    draining: bool
 
 
 class Asked(Wanted, frozen=True, forbid_unknown_fields=True):
@@ -175,22 +172,6 @@ class TopicsView(APIView):
         return _json(Followed(orders().topics(_asked(AskedTopics, request).limit)))
 
 
-class NodesView(APIView):
-    """The serving processes."""
-
-    permission_classes = [IsStaff]
-
-    @extend_schema(
-        operation_id="nodes",
-        summary="The serving processes of all nodes",
-        responses=OpenApiResponse(Nodes, "those that answer"),
-        examples=[OpenApiExample("answer", {"nodes": [NODE]})],
-    )
-    def get(self, request: Request) -> HttpResponse:  # noqa: ARG002
-        """As they are just now."""
-        return _json(Nodes(orders().nodes()))
-
-
 class DrainView(APIView):
     """The end of a serving process."""
 
@@ -200,15 +181,15 @@ class DrainView(APIView):
         operation_id="drain",
         summary="Have a serving process take no more connections, and close those that it has over its drain time",
         request=None,
-        responses={202: OpenApiResponse(Nodes, "it has begun")},
-        examples=[OpenApiExample("answer", {"nodes": [NODE | {"draining": True}]})],
+        responses={202: OpenApiResponse(Draining, "it has begun")},
+        examples=[OpenApiExample("answer", {"node": "web-1-4711", "draining": True})],
     )
     def post(self, request: Request, node: str) -> HttpResponse:
         """With the permission `realtime.drain`. It goes on until the process is started anew."""
         _check(request, DRAIN)
         if not drain(node):
             raise NotFound("there is no such process")
-        return _json(Nodes([each for each in orders().nodes() if each.name == node]), 202)
+        return _json(Draining(node, True), 202)
 
 
 def _check(request: Request, permission: str) -> None:

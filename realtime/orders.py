@@ -22,7 +22,7 @@ from marketdata import dial
 from marketdata.errors import StoreUnavailable
 from marketdata.reads import store_breaker
 from marketdata.redis_errors import reachable
-from realtime.census import Following, Found, Live, NodeReport, Topics, Wanted
+from realtime.census import Following, Found, Live, Topics, Wanted
 
 GATHER_S = 1.5  # for answers; a process that hangs gives none
 WAIT_S = 3.0  # for Redis itself
@@ -61,12 +61,6 @@ class FindTopics(msgspec.Struct, frozen=True, tag="topics"):
     limit: int
 
 
-class FindNodes(msgspec.Struct, frozen=True, tag="nodes"):
-    """Which processes serve?"""
-
-    reply_to: str
-
-
 class Disconnect(msgspec.Struct, frozen=True, tag="disconnect"):
     """End a connection; the process that had it answers."""
 
@@ -81,7 +75,16 @@ class Drain(msgspec.Struct, frozen=True, tag="drain"):
     node: str
 
 
-Order = Changed | FindConnections | FindTopics | FindNodes | Disconnect | Drain
+class Shed(msgspec.Struct, frozen=True, tag="shed"):
+    """Close so many connections over so many seconds, so that they go elsewhere; the process that is meant answers."""
+
+    reply_to: str
+    node: str
+    count: int
+    over_s: float
+
+
+Order = Changed | FindConnections | FindTopics | Disconnect | Drain | Shed
 read_order = msgspec.json.Decoder(Order).decode
 
 
@@ -155,15 +158,6 @@ class Orders:
                 merged[row.topic] = row.added_to(merged[row.topic]) if row.topic in merged else row
         return sorted(merged.values(), key=lambda row: (-row.subscribers, row.topic))[:limit]
 
-    def nodes(self) -> list[NodeReport]:
-        """The processes that serve, by name.
-
-        Raises:
-            StoreUnavailable: Redis does not answer.
-        """
-        answers, _ = self._ask(FindNodes(self._reply_to()))
-        return sorted((msgspec.json.decode(answer, type=NodeReport) for answer in answers), key=lambda node: node.name)
-
     def disconnect(self, session: str) -> bool:
         """End a connection, wherever it is. False: no process has it.
 
@@ -179,6 +173,14 @@ class Orders:
             StoreUnavailable: Redis does not answer.
         """
         return bool(self._ask(Drain(self._reply_to(), node), answers_at_most=1)[0])
+
+    def shed(self, node: str, count: int, over_s: float) -> bool:
+        """Have a process close some connections, which go elsewhere. False: there is no such process.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        return bool(self._ask(Shed(self._reply_to(), node, count, over_s), answers_at_most=1)[0])
 
     def _reply_to(self) -> str:
         return f"{self.prefix}:answers:{secrets.token_hex(8)}"

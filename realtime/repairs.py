@@ -105,5 +105,7 @@ class Repairs:
         self.hub.flush()  # what came before the hole goes out before the notice of it
         gap = Gap(entry.epoch, first, seq - 1, reason)
         self.hub.counts["gaps"] += 1
+        self.hub.counts[f"gap:{reason}"] += 1
+        self.hub.counts["lost"] += seq - first
         for connection in entry.connections():
             connection.skip(entry.name, gap)

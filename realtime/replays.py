@@ -224,6 +224,7 @@ class Replays:
         if position is not None and entry.every and position.epoch == epoch and position.seq + 1 < seq:
             lost = (position.seq + 1, seq - 1)
             self.hub.counts["gaps"] += 1
+            self.hub.counts["gap:history"] += 1
         return Opening(False, lost, [Item(seq, body, epoch)])
 
     def _missed(self, pace: Pace, position: Position) -> list[Item] | None:

@@ -131,5 +131,6 @@ class SlowLane:
         connection.gaps += gaps
         self.hub.counts["conflated"] += outbox.conflated
         self.hub.counts["gaps"] += gaps
+        self.hub.counts["gap:overflow"] += gaps
         outbox.conflated = outbox.gaps = 0
         return gaps

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 import msgspec
 
@@ -33,21 +32,17 @@ class Steward:
         warden: is told what changed.
         drain: of this process.
         drain_s: over how long it goes when it is ordered.
-        report: how this process fares.
 
     Attributes:
         task: what listens.
     """
 
-    def __init__(
-        self, hub: Hub, name: str, warden: Warden, drain: Drain, drain_s: float, report: Callable[[], census.NodeReport]
-    ) -> None:  # fmt: skip
+    def __init__(self, hub: Hub, name: str, warden: Warden, drain: Drain, drain_s: float) -> None:
         self.hub = hub
         self.name = name
         self.warden = warden
         self.drain = drain
         self.drain_s = drain_s
-        self.report = report
         self.task = KeptTask("orders", self._listen, logger)
 
     async def _listen(self) -> None:
@@ -72,12 +67,13 @@ class Steward:
                 self._answer(order.reply_to, census.connections(self.hub, self.name, order.wanted))
             case orders.FindTopics():
                 self._answer(order.reply_to, census.topics(self.hub, order.limit))
-            case orders.FindNodes():
-                self._answer(order.reply_to, self.report())
             case orders.Disconnect():
                 self._disconnect(order)
             case orders.Drain() if order.node == self.name:
                 self._drain(order)
+            case orders.Shed() if order.node == self.name:
+                self.hub.spawn(self.drain.shed(order.count, order.over_s))
+                self._answer(order.reply_to, True)
 
     def _disconnect(self, order: orders.Disconnect) -> None:
         connection = self.hub.connections.get(order.session)

@@ -15,6 +15,5 @@ urlpatterns = [
     path("admin/connections/", operations.ConnectionsView.as_view()),
     path("admin/connections/<str:session>/", operations.ConnectionView.as_view()),
     path("admin/topics/", operations.TopicsView.as_view()),
-    path("admin/nodes/", operations.NodesView.as_view()),
     path("admin/nodes/<str:node>/drain/", operations.DrainView.as_view()),
 ]

@@ -14,7 +14,8 @@ import pytest
 from marketdata import kept, supervisor
 from marketdata.bars import BarWriter
 from marketdata.kept import KeptTask
-from monitoring.health import Health, canaries
+from monitoring.health import Health
+from monitoring.watch import watches
 from realtime.keeper import Keeper
 from realtime.node import Node
 from tests.integration.conftest import Desk
@@ -51,7 +52,7 @@ async def node(redis_url: str, prefix: str, settings: Any, monkeypatch: pytest.M
     layer = settings.CHANNEL_LAYERS["default"] | {"CONFIG": {"url": redis_url, "prefix": prefix}}
     settings.CHANNEL_LAYERS = {"default": layer}
     monkeypatch.setattr(kept, "AGAIN_S", 0.3)
-    canary = await canaries.here()
+    canary = (await watches.here()).canary
     await until(lambda: canary.alive)
     return canary.node
 
@@ -70,7 +71,7 @@ async def test_a_dead_keeper_makes_the_process_unready_until_it_is_back(node: No
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_dead_canary_sings_again(node: Node) -> None:
-    canary = await canaries.here()
+    canary = (await watches.here()).canary
     kill(canary.task)
     await until(lambda: canary.task.deaths == 1)
     canary.back_at = None

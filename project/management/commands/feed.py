@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from marketdata import supervisor
 from marketdata.errors import BadFeedOptions
+from monitoring.reporter import ThreadReporter
 
 
 class Command(BaseCommand):
@@ -19,6 +20,7 @@ class Command(BaseCommand):
     help = "Runs the streaming feeds that TICKWIRE_FEEDS names and the admin enables, until SIGTERM or Ctrl-C."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        ThreadReporter("feed").start()
         try:
             uvloop.run(_run())
         except BadFeedOptions as error:
