@@ -8,17 +8,19 @@ from typing import Annotated
 import msgspec
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from marketdata.access import MayRead
-from marketdata.errors import StoreUnavailable
 from marketdata.store import Store, now_us
 from monitoring.installation import Snapshot
 from monitoring.reports import Report
 from realtime.auth import IsStaff
+from realtime.codes import Code, CodedError
 
 WAIT_S = 2.0  # for Redis
+RETRY_MS = 2000
 _NODE = {
     "name": "web-1-4711", "role": "web", "host": "web-1", "pid": 4711, "version": "1.0.0", "uptime_s": 86400.5, "age_s": 0.4,
     "address": "wss://web-1.example.com", "load": 0.12, "connections": 812, "draining": False,
@@ -121,10 +123,12 @@ class BestNodeView(APIView):
     )
     def get(self, request: Request) -> HttpResponse:  # noqa: ARG002
         """By what they reported within five seconds."""
-        address = best(processes())
-        if address is None:
-            raise StoreUnavailable("no process says its address: see TICKWIRE_PUBLIC_ADDRESS")
-        return _json(Best(address))
+        found = processes()
+        if (address := best(found)) is not None:
+            return _json(Best(address))
+        if any(process.address for process in found):
+            raise CodedError(Code.OVERLOADED, "no process takes connections just now", retry_after_ms=RETRY_MS)
+        raise NotFound("no process says its address: see TICKWIRE_PUBLIC_ADDRESS")
 
 
 def _json(answer: msgspec.Struct) -> HttpResponse:

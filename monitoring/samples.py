@@ -33,12 +33,12 @@ class Buckets(msgspec.Struct, frozen=True, array_like=True):
     total: float
 
 
-def buckets(name: str, histogram: Histogram, **labels: str) -> Buckets:
+def buckets(name: str, histogram: Histogram, /, **labels: str) -> Buckets:
     """The state of a histogram."""
     return Buckets(name, tuple(labels.items()), tuple(histogram.counts), histogram.total)
 
 
-def sample(name: str, value: float, **labels: str) -> Sample:
+def sample(name: str, value: float, /, **labels: str) -> Sample:
     """A sample, its labels in the order in which they are given."""
     return Sample(name, tuple(labels.items()), float(value))
 

@@ -45,8 +45,7 @@ async def test_an_order_that_cannot_be_read_is_counted_and_the_next_one_heard(or
     node = await listening()
     for payload in (b"{", b'{"type":"riot"}', b'{"type":"changed","users":"all"}', b"\xff"):
         await node.hub.bus.publish(channel(orders.prefix), payload)
-    (report,) = await sync_to_async(orders.nodes)()
-    assert report.name == node.name
+    assert await sync_to_async(orders.topics)(10) == []
     assert (node.hub.counts["orders_unread"], node.hub.counts["orders"]) == (4, 1)
 
 
@@ -65,7 +64,7 @@ async def test_where_nobody_serves_nobody_is_waited_for(orders: Orders) -> None:
 
 async def test_answers_that_nobody_gathered_go_by_themselves(orders: Orders, redis_url: str) -> None:
     node = await listening()
-    await node.hub.bus.publish(channel(orders.prefix), msgspec.json.encode(module.FindNodes("left-behind")))
+    await node.hub.bus.publish(channel(orders.prefix), msgspec.json.encode(module.FindTopics("left-behind", 10)))
     while not await node.store.store.client.exists("left-behind"):
         await sync_to_async(lambda: None)()
     assert 0 < await node.store.store.client.ttl("left-behind") <= module.ANSWERS_S
@@ -76,8 +75,8 @@ def test_with_redis_away_rest_says_so_and_a_change_is_no_error(settings: Any) ->
     settings.TICKWIRE = dataclasses.replace(settings.TICKWIRE, bus=bus)
     tell(Changed(plans=True))
     with pytest.raises(StoreUnavailable):
-        module.orders().nodes()
+        module.orders().topics(10)
     _, key = create_key(User.objects.create_superuser("root"), is_staff=True)
-    answer = Client(headers={"Authorization": f"Bearer {key}"}).get("/api/v1/admin/nodes/")
+    answer = Client(headers={"Authorization": f"Bearer {key}"}).get("/api/v1/admin/topics/")
     assert (answer.status_code, json.loads(answer.content)["error"]["code"]) == (503, 126)
     assert "Retry-After" in answer

@@ -113,10 +113,9 @@ def test_acting_needs_a_permission_beside_being_staff(server: Tickwire, keys: di
 
 
 def test_all_processes_are_listed_and_one_that_hangs_is_silent(server: Tickwire, keys: dict[str, str]) -> None:
-    _, found = ask(server, keys["root"], "admin/nodes/")
-    names = [node["name"] for node in found["nodes"]]
-    assert len(names) == PROCESSES
-    assert not any(node["draining"] for node in found["nodes"])
+    wait_for(lambda: len(nodes(server, keys["root"])) == PROCESSES, server)
+    names = list(nodes(server, keys["root"]))
+    assert not any(nodes(server, keys["root"]).values())
     answering = ask(server, keys["root"], "admin/stats/")[1]["node"]
     hanging = next(name for name in names if name != answering)
     pid = int(hanging.rpartition("-")[2])
@@ -125,6 +124,11 @@ def test_all_processes_are_listed_and_one_that_hangs_is_silent(server: Tickwire,
         wait_for(lambda: _silent(server, keys["root"]) == 1, server)
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def nodes(server: Tickwire, key: str) -> dict[str, bool]:
+    """Serving processes that reported lately, and whether they drain."""
+    return {node["name"]: node["draining"] for node in ask(server, key, "admin/nodes/")[1]["nodes"]}
 
 
 def _silent(server: Tickwire, key: str) -> int | None:
@@ -142,7 +146,8 @@ async def test_a_process_that_is_drained_closes_its_clients_and_takes_no_more(se
         await found.spread()
         drained = sorted(found.nodes)[0]
         status, answer = await asked(server, keys["root"], f"admin/nodes/{drained}/drain/", "POST")
-        assert (status, [(node["name"], node["draining"]) for node in answer["nodes"]]) == (202, [(drained, True)])
+        assert (status, answer) == (202, {"node": drained, "draining": True})
+        await asyncio.to_thread(wait_for, lambda: nodes(server, keys["root"])[drained], server)
         welcomed: set[str] = set()
         refused = 0
         async with asyncio.timeout(30):
