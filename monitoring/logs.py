@@ -8,6 +8,7 @@ Rules of this file:
 4. A line that cannot be made is a line that says so.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import json
@@ -59,8 +60,9 @@ logger = logging.getLogger(__name__)
 def role_of(argv: Sequence[str]) -> str:
     """What a process is, by its command line: web, feed, worker or beat; of any other the command's name."""
     path = Path(argv[0] if argv else "python")
-    program, words = path.stem, [word for word in argv[1:] if not word.startswith("-")]
-    if "celery" in (program, path.parent.name):  # as a script, or by `python -m`
+    program = path.parent.name if path.stem == "__main__" else path.stem  # by `python -m`, or as a script
+    words = [word for word in argv[1:] if not word.startswith("-")]
+    if program == "celery":
         return next((word for word in words if word in ("worker", "beat")), "celery")
     named = words[0] if program == "manage" and words else program
     return ROLES.get(named, named)

@@ -65,7 +65,8 @@ def test_a_line_says_when_how_grave_who_and_what(log: Log) -> None:
     assert line.pop("timestamp").endswith("Z")
     assert line.pop("process").endswith(f"-{os.getpid()}")
     assert line == {
-        "level": "warning", "logger": log.logger.name, "message": "3 of four", "role": "web", "topic": "trade.AAPL", "correlation": "-",
+        "level": "warning", "logger": log.logger.name, "message": "3 of four", "role": "web",
+        "topic": "trade.AAPL", "correlation": "-",
     }  # fmt: skip
 
 

@@ -14,7 +14,6 @@ from opentelemetry.trace import SpanKind
 
 from marketdata import hops
 from marketdata.batch import Mark
-from marketdata.layer import BusLayer
 from marketdata.publisher import AsyncPublisher, Publisher
 from marketdata.store import AsyncStore, Layout, Store, Update, now_us
 from marketdata.ticks import Quote

@@ -45,7 +45,8 @@ def writer(reader: Reader) -> Iterator[LineWriter]:
 
 def test_lines_are_written_in_order(reader: Reader, writer: LineWriter) -> None:
     lines = [b"%d\n" % number for number in range(100)]
-    assert all([writer.put(line) for line in lines])
+    for line in lines:
+        assert writer.put(line)
     assert writer.flush()
     assert reader.text == b"".join(lines)
 
