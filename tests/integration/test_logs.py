@@ -208,7 +208,7 @@ def run(program: str, *argv: str, read: bool = True, **environ: str) -> subproce
     )
     return subprocess.Popen(
         [sys.executable, "-c", begin + program],
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "project.settings", **environ},
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "project.settings", "TICKWIRE_LOG_FORMAT": "auto", **environ},
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -247,7 +247,10 @@ def test_a_standard_error_that_nobody_reads_holds_up_nobody_and_what_is_lost_is_
     process = subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.argv = ['manage.py', 'feed']; import django; django.setup()\n"
          "import logging; log = logging.getLogger('a.b')\n" + program],
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "project.settings", "TICKWIRE_LOG_REPEATS": "0"},
+        env={
+            **os.environ, "DJANGO_SETTINGS_MODULE": "project.settings",
+            "TICKWIRE_LOG_FORMAT": "json", "TICKWIRE_LOG_REPEATS": "0",
+        },
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
