@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 import websockets
-from django.conf import settings
 from django.core.management import call_command
 
 from marketdata.models import Feed, Instrument
 from monitoring.doctor import catalogue, clocks, database, machine, proxy, redis_server, sentinels, site
 from monitoring.doctor.findings import Finding
+from project.config import load, prepare_data_dir
 from realtime.models import Plan
 from tests.own_redis import OwnRedis, running, watched_over
 
@@ -124,16 +124,14 @@ def test_a_migration_that_was_not_applied_is_named() -> None:
     assert "realtime.0006_bans" in database.ask(workers=1).pending
 
 
-def test_permissions_of_the_data_folder_are_looked_at() -> None:
-    folder = settings.TICKWIRE.data_dir
-    mode = folder.stat().st_mode
-    try:
-        folder.chmod(0o755)
-        assert faults(site.check(site.ask(settings.TICKWIRE))) == {"data folder": "fail"}
-        folder.chmod(0o700)
-        assert faults(site.check(site.ask(settings.TICKWIRE))) == {}
-    finally:
-        folder.chmod(mode)
+def test_permissions_of_the_data_folder_and_of_the_key_are_looked_at(tmp_path: Path) -> None:
+    config = load({"TICKWIRE_DATA_DIR": str(tmp_path / "data"), "TICKWIRE_FEEDS": "demo"})
+    prepare_data_dir(config)
+    assert config.secret_key
+    assert faults(site.check(site.ask(config))) == {}
+    config.data_dir.chmod(0o755)
+    (config.data_dir / "secret_key").chmod(0o644)
+    assert faults(site.check(site.ask(config))) == {"secret key": "fail", "data folder": "fail"}
 
 
 @pytest.mark.django_db
