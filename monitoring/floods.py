@@ -9,8 +9,10 @@ Rules of this file:
 
 from __future__ import annotations
 
+import os
 import re
 import threading
+import weakref
 from collections.abc import Hashable
 from typing import NamedTuple
 
@@ -59,6 +61,12 @@ class Floods:
         self.most = most
         self.window_s = window_s
         self._kinds = kinds
+        self._forget()
+        again = weakref.WeakMethod(self._forget)
+        os.register_at_fork(after_in_child=lambda: (forget := again()) and forget())
+
+    def _forget(self) -> None:
+        """Also in a forked child: what its parent counted is the parent's to tell, and the lock may be another thread's."""
         self._windows: dict[Hashable, _Window] = {}  # oldest first
         self._told: dict[Hashable, Rest] = {}
         self._lock = threading.RLock()  # a signal's handler may log, too

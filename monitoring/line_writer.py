@@ -67,16 +67,16 @@ class LineWriter:
         self._bytes = 0
         self._dropped = 0
         self._writing = False
-        self._closed = False
+        self._closed = self._stuck = False
         self._thread: threading.Thread | None = None
 
     def put(self, line: bytes) -> bool:
         """Have a line written soon. False: there was no room, the line is dropped and counted."""
         with self._changed:
-            if self._closed:
+            if self._closed and not self._stuck:
                 self._write(line)  # the process ends: nothing else is left to be held up
                 return True
-            if self._bytes + len(line) > self._most_bytes:
+            if self._closed or self._bytes + len(line) > self._most_bytes:
                 self._dropped += 1
                 return False
             self._lines.append(line)
@@ -122,7 +122,9 @@ class LineWriter:
         with self._changed:
             if self._thread is None or not self._thread.is_alive():
                 return True
-            return self._changed.wait_for(lambda: not self._lines and not self._writing, wait_s)
+            done = self._changed.wait_for(lambda: not self._lines and not self._writing, wait_s)
+            self._stuck = not done
+            return done
 
     def close(self) -> None:
         """Write what waits, as far as that is possible, and end the thread. Whoever puts a line later writes it."""
@@ -130,4 +132,5 @@ class LineWriter:
             self._closed = True
             self._changed.notify_all()
         if self._thread is not None:
-            self._thread.join(FLUSH_S)
+            self._thread.join(0 if self._stuck else FLUSH_S)
+            self._stuck = self._thread.is_alive()

@@ -8,21 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.integration.test_ingest_postgresql import _answers, database_url, pytestmark  # noqa: F401
+import pytest
+
+from benchmarks import postgresql
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_postgresql_is_asked_for_its_version_its_connections_and_its_clock(
-    database_url: str,  # noqa: F811
-    redis_url: str,
-    tmp_path: Path,
-) -> None:
-    assert _answers(database_url)
-    environ = {**os.environ, "TICKWIRE_DATABASE_URL": database_url, "TICKWIRE_DATA_DIR": str(tmp_path), "TICKWIRE_WORKERS": "40"}
-    done = subprocess.run(
-        [sys.executable, "manage.py", "doctor", "--json"], env=environ, cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+@pytest.mark.skipif(postgresql.missing() is not None, reason=str(postgresql.missing()))
+def test_a_postgresql_is_asked_for_its_version_its_connections_and_its_clock(redis_url: str, tmp_path: Path) -> None:
+    with postgresql.server() as url:
+        environ = {**os.environ, "TICKWIRE_DATABASE_URL": url, "TICKWIRE_DATA_DIR": str(tmp_path), "TICKWIRE_WORKERS": "40"}
+        command = [sys.executable, "manage.py", "doctor", "--json"]
+        done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=60)
     found = {finding["about"]: finding for finding in json.loads(done.stdout)["findings"]}
     verdicts = {
         about: found[about]["verdict"] for about in ("migrations", "postgresql version", "clock of database", "postgresql pool")

@@ -262,6 +262,12 @@ def test_a_standard_error_that_nobody_reads_holds_up_nobody_and_what_is_lost_is_
     assert "there is room again" in messages
 
 
+def test_a_process_ends_although_nobody_reads_its_standard_error() -> None:
+    process = run("for number in range(300): log.warning('%s', 'x' * 10_000)", "manage.py", "feed", TICKWIRE_LOG_REPEATS="0")
+    assert process.wait(60) == 0
+    process.communicate()
+
+
 def test_a_tracer_and_a_reporter_are_loaded_only_when_they_are_asked_for() -> None:
     """redis-py loads the metrics of OpenTelemetry wherever that is installed; spans, and what sends them, are our affair."""
     heavy = ("opentelemetry.sdk.trace", "opentelemetry.exporter", "google.protobuf", "sentry_sdk")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 
@@ -89,3 +90,12 @@ def test_many_threads_lose_no_line() -> None:
 
 def test_lines_that_differ_by_numbers_have_one_template() -> None:
     assert template("socket 17 of 0x7f00 failed") == template("socket 4 of 0xab12 failed") == "socket # of # failed"
+
+
+def test_a_forked_child_tells_nothing_of_its_parents(floods: Floods) -> None:
+    flood(floods, "a", 5)
+    child = os.fork()
+    if child == 0:
+        os._exit(1 if floods.pending else 0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(floods.over(0.0, at_once=True)) == 1

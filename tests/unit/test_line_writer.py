@@ -80,6 +80,14 @@ def test_a_line_after_the_end_is_written_all_the_same(reader: Reader, writer: Li
     assert reader.text == b"later\n"
 
 
+def test_a_line_after_the_end_is_dropped_where_the_reader_stands_still(reader: Reader, writer: LineWriter) -> None:
+    reader.goes.clear()
+    writer.put(b"last\n")
+    assert not writer.flush(0.01)
+    writer.close()
+    assert not writer.put(b"later\n")
+
+
 def test_all_of_a_text_is_written_to_a_descriptor_in_however_many_steps() -> None:
     reading, writing = os.pipe()
     text, found = b"x" * (1 << 20), bytearray()
