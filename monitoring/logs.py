@@ -215,8 +215,8 @@ def settings_for(level: str, kind: str, repeats: int) -> dict[str, Any]:
         "formatters": {"line": line},
         "handlers": {"console": {"()": Handler, "repeats": repeats, "formatter": "line", "filters": ["correlation"]}},
         "root": {"handlers": ["console"], "level": level},
-        # uvicorn's INFO lines carry whole URLs; nothing of the kind belongs into a log. Nor does SQL, which has session keys
-        # Django's own handlers would bypass ours
+        # uvicorn's INFO lines carry whole URLs; nothing of the kind belongs into a log. Nor does SQL, which has session keys;
+        # and Django's own handlers would bypass ours
         "loggers": {
             **{name: {"level": "WARNING"} for name in ("uvicorn.error", "uvicorn.access", "django.db.backends")},
             "django": {"handlers": [], "level": "INFO", "propagate": True},
