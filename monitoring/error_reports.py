@@ -52,7 +52,7 @@ class Reports:
             return None
         kept: dict[str, Any] = {name: value for name, value in event.items() if name not in LEFT_OUT}
         kept["tags"] = {"role": self.role, "correlation": correlation.current()}
-        return cast(Event, masked_value(kept, depth=12))
+        return cast(Event, masked_value(kept))
 
     def before_breadcrumb(self, crumb: Breadcrumb, _: BreadcrumbHint) -> Breadcrumb:
         """What was logged before, masked."""

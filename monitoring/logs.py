@@ -36,7 +36,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 from monitoring.floods import Floods, Rest, template
 from monitoring.line_writer import LineWriter, Write, write_to
-from monitoring.masks import masked_value
+from monitoring.masks import masked_value, shown
 
 Event = MutableMapping[str, Any]
 Kind = tuple[str, int, str, str]  # logger, level, template, type of the exception
@@ -86,14 +86,15 @@ class _Named:
     def __call__(self, _: Any, __: str, event: Event) -> Event:
         record: logging.LogRecord = event["_record"]
         names = {name: getattr(record, name, None) for name in ("correlation", "connection_id", "request_id")}
+        who = {"role": self.role, "process": f"{self.host}-{os.getpid()}"}
+        line = {**_head(record), "message": event.get("event", ""), **who}
         rest = {name: value for name, value in event.items() if name not in ("event", "_record", "_from_structlog")}
         rest |= {name: value for name, value in names.items() if value}
-        who = {"role": self.role, "process": f"{self.host}-{os.getpid()}"}
-        return {**_head(record), "message": event.get("event", ""), **who, **rest}
+        return line | {f"{name}_" if name in line else name: value for name, value in rest.items()}
 
 
 def _mask(_: Any, __: str, event: Event) -> Event:
-    found: Event = masked_value(event, depth=12)
+    found: Event = masked_value(event)
     return found
 
 
@@ -158,7 +159,7 @@ class Handler(logging.Handler):
         return f"{self.format(record)}\n".encode(errors="backslashreplace")
 
     def _spoilt(self, record: logging.LogRecord, error: Exception) -> bytes:
-        text = f"a line could not be made ({type(error).__name__}): {record.msg!r}"
+        text = f"a line could not be made ({type(error).__name__}): {shown(record.msg)}"
         return self._line(_record(record.name, logging.ERROR, "%s", text))
 
     def _news(self, dropped: int) -> Iterator[bytes]:

@@ -13,8 +13,8 @@ from typing import Any
 
 MASK = "…"
 LONGEST = 16_384  # characters of one text; more would be a dump, not a line
-DEEPEST = 8
-MOST = 200  # entries of one list or mapping
+DEEPEST = 12
+MOST = 2000  # parts of one value
 
 _LABEL = r"""["']?\s*[:=,]\s*(?:b?["'])?"""  # what stands between a name and its value in headers, reprs, JSON and queries
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -51,26 +51,39 @@ def masked(text: str) -> str:
     return text
 
 
-def masked_value(value: Any, depth: int = DEEPEST) -> Any:
+def masked_value(value: Any) -> Any:
     """The same for whatever a log line or an error report is made of; what is no plain value becomes its repr."""
-    match value:
-        case None | bool() | int() | float():
-            return value
-        case str():
-            return masked(value)
-        case Mapping() if depth:
-            return {masked(str(name)): _of(str(name), each, depth) for name, each in list(value.items())[:MOST]}
-        case list() | tuple() | set() | frozenset() if depth:
-            return [masked_value(each, depth - 1) for each in list(value)[:MOST]]
-        case _:
-            return masked(_shown(value))
+    return _Walk().through(value, DEEPEST)
 
 
-def _of(name: str, value: Any, depth: int) -> Any:
-    return MASK if value and _SECRET_NAME.search(name) else masked_value(value, depth - 1)
+class _Walk:
+    """Through one value, of which no more than `MOST` parts are looked at."""
+
+    def __init__(self) -> None:
+        self.left = MOST
+
+    def through(self, value: Any, depth: int) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            return MASK
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case str():
+                return masked(value)
+            case Mapping() if depth:
+                return {masked(str(name)): self._of(str(name), each, depth) for name, each in list(value.items())[:MOST]}
+            case list() | tuple() | set() | frozenset() if depth:
+                return [self.through(each, depth - 1) for each in list(value)[: max(self.left, 0)]]
+            case _:
+                return masked(shown(value))
+
+    def _of(self, name: str, value: Any, depth: int) -> Any:
+        return MASK if value and _SECRET_NAME.search(name) else self.through(value, depth - 1)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """The repr of a value, even of one that has none."""
     try:
         return repr(value)
     except Exception:  # noqa: BLE001, RUF100 -- a repr that fails must not cost the line

@@ -150,6 +150,21 @@ def test_a_line_that_cannot_be_made_says_so(log: Log) -> None:
     assert (line["level"], line["message"]) == ("error", "a line could not be made (TypeError): '%d'")
 
 
+def test_a_line_about_what_cannot_even_be_shown_says_so(log: Log) -> None:
+    class Shy:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    log.handler.handle(log.logger.makeRecord(log.logger.name, logging.INFO, "", 0, Shy(), (), None))
+    assert log.lines()[0]["message"] == "a line could not be made (RuntimeError): <Shy without a repr>"
+
+
+def test_a_field_cannot_pass_for_what_the_pipeline_says(log: Log) -> None:
+    log.logger.info("harmless", extra={"level": "critical", "role": "nobody"})
+    (line,) = log.lines()
+    assert (line["level"], line["role"], line["level_"], line["role_"]) == ("info", "web", "critical", "nobody")
+
+
 def test_a_line_is_one_line_whatever_it_is_about(log: Log) -> None:
     log.logger.info("two\nlines and a lone surrogate \ud800")
     assert log.lines()[0]["message"].startswith("two\nlines and a lone surrogate ")

@@ -83,6 +83,14 @@ def test_a_value_without_end_has_one() -> None:
     assert masked_value(endless)
 
 
+@pytest.mark.timeout(20)
+def test_a_value_that_grows_as_it_is_looked_through_is_cut() -> None:
+    value: object = KEY
+    for _ in range(10):
+        value = [value] * 100
+    assert len(repr(masked_value(value))) < 100_000
+
+
 def test_a_value_without_a_repr_is_named_by_its_type() -> None:
     class Shy:
         def __repr__(self) -> str:
