@@ -51,6 +51,7 @@ class Reports:
         if not self._floods.admit(_kind(hint), time.monotonic()):
             return None
         kept: dict[str, Any] = {name: value for name, value in event.items() if name not in LEFT_OUT}
+        kept["extra"] = _fields(hint)
         kept["tags"] = {"role": self.role, "correlation": correlation.current()}
         return cast(Event, masked_value(kept))
 
@@ -65,6 +66,16 @@ def _kind(hint: Hint) -> object:
         return kind_of(record)
     kind = (hint.get("exc_info") or (None,))[0]
     return kind.__name__ if kind is not None else ""
+
+
+_STANDARD = {*logging.makeLogRecord({}).__dict__, "message", "asctime"}
+
+
+def _fields(hint: Hint) -> dict[str, Any]:
+    """What a line was given besides, as far as it is plain: of the rest the library has made texts, of a request its address."""
+    record = hint.get("log_record")
+    given = record.__dict__ if isinstance(record, logging.LogRecord) else {}
+    return {name: value for name, value in given.items() if name not in _STANDARD and isinstance(value, str | int | float)}
 
 
 def start(dsn: str, role: str) -> None:

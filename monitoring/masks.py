@@ -3,13 +3,19 @@
 Rules of this file:
 1. What is masked stays recognisable: of an API key its public prefix is left, of the others their kind.
 2. A text is cut before it is searched, so that a huge one costs no more than a long one.
+3. Of objects that are no plain values only the type is told: a request's repr has its whole address, others' who knows.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 MASK = "…"
 LONGEST = 16_384  # characters of one text; more would be a dump, not a line
@@ -52,7 +58,7 @@ def masked(text: str) -> str:
 
 
 def masked_value(value: Any) -> Any:
-    """The same for whatever a log line or an error report is made of; what is no plain value becomes its repr."""
+    """The same for whatever a log line or an error report is made of; what is no plain value becomes a text."""
     return _Walk().through(value, DEEPEST)
 
 
@@ -75,8 +81,10 @@ class _Walk:
                 return {masked(str(name)): self._of(str(name), each, depth) for name, each in list(value.items())[:MOST]}
             case list() | tuple() | set() | frozenset() if depth:
                 return [self.through(each, depth - 1) for each in list(value)[: max(self.left, 0)]]
-            case _:
+            case bytes() | BaseException() | date() | time() | timedelta() | Decimal() | UUID() | PurePath() | Enum():
                 return masked(shown(value))
+            case _:
+                return f"<{type(value).__qualname__}>"
 
     def _of(self, name: str, value: Any, depth: int) -> Any:
         return MASK if value and _SECRET_NAME.search(name) else self.through(value, depth - 1)

@@ -55,7 +55,7 @@ def ask(config: Any) -> SiteFacts:
     key = config.data_dir / "secret_key"
     return SiteFacts(
         host=config.site.host,
-        https=getattr(config.site, "https", False),
+        https=config.site.https,
         debug=config.site.debug,
         allowed_hosts=config.site.allowed_hosts,
         secret_key_length=len(config.secret_key),

@@ -102,6 +102,17 @@ except ValueError:
     assert {"user", "request", "modules"} & event.keys() == set()
 
 
+def test_of_a_request_that_a_line_is_about_nothing_is_reported(sentry: Sentry) -> None:
+    program = """
+from django.test import RequestFactory
+log.error("Internal Server Error", extra={"request": RequestFactory().get("/x/?q=hunter2"), "status_code": 500})
+"""
+    run(sentry, program)
+    (event,) = sentry.events()
+    assert (event["extra"]["status_code"], "request" in event["extra"]) == (500, False)
+    assert b"hunter2" not in sentry.envelopes[0]
+
+
 def test_what_nobody_caught_is_reported_once(sentry: Sentry) -> None:
     run(sentry, f"raise ValueError('{KEY}')")
     values = [event["exception"]["values"][0]["value"] for event in sentry.events()]

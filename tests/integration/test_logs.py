@@ -26,6 +26,7 @@ class Log:
     """What a handler wrote, and a logger that leads there alone."""
 
     def __init__(self, kind: str = "json", repeats: int = 20) -> None:
+        correlation.begin(correlation.NONE)  # whatever another test was at
         self.text = b""
         self.handler = Handler(repeats, self._write)
         self.handler.setFormatter(formatter(kind, "web"))

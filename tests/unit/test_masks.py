@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from datetime import date
 
 import jwt
 import pytest
+from django.test import RequestFactory
 
 from monitoring.masks import LONGEST, masked, masked_value
 
@@ -91,12 +93,20 @@ def test_a_value_that_grows_as_it_is_looked_through_is_cut() -> None:
     assert len(repr(masked_value(value))) < 100_000
 
 
-def test_a_value_without_a_repr_is_named_by_its_type() -> None:
-    class Shy:
+def test_of_an_object_only_its_type_is_told() -> None:
+    request = RequestFactory().get("/x/", {"token": SECRET})
+    assert masked_value({"request": request, "at": date(2026, 1, 2)}) == {
+        "request": "<WSGIRequest>",
+        "at": "datetime.date(2026, 1, 2)",
+    }
+
+
+def test_an_exception_without_a_repr_is_named_by_its_type() -> None:
+    class Shy(Exception):
         def __repr__(self) -> str:
             raise RuntimeError
 
-    assert masked_value(Shy()) == "<Shy without a repr>"
+    assert str(masked_value(Shy())).endswith("Shy without a repr>")
 
 
 def test_a_huge_text_is_cut_and_says_so() -> None:
