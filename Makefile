@@ -10,7 +10,7 @@ NPM   := npm ci --no-audit --no-fund --loglevel=error
 # An installation is named after the hash of what it was made from, so that nothing is installed twice and nothing is out of date.
 hash   = $(shell cat $(1) | sha256sum | cut -c1-16)
 FOR_RUN  := $(VENV)/.run-$(call hash,requirements.txt)
-FOR_TEST := $(VENV)/.test-$(call hash,requirements.txt requirements-ccxt.txt requirements-dev.txt)
+FOR_TEST := $(VENV)/.test-$(call hash,requirements.txt requirements-ccxt.txt requirements-tracing.txt requirements-sentry.txt requirements-dev.txt)
 FOR_BENCH := $(VENV)/.bench-$(call hash,requirements.txt requirements-bench.txt)
 FOR_PAGE := node_modules/.page-$(call hash,package-lock.json)
 FOR_JS   := clients/js/node_modules/.test-$(call hash,clients/js/package-lock.json)

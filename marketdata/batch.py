@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from marketdata import hops
 from marketdata.errors import Conflict, Repeated
 from marketdata.window import digests
 
@@ -66,10 +68,12 @@ class Call:
 
     def __init__(self, updates: Sequence[Update], states: Sequence[State] = (), mark: Mark | None = None) -> None:
         self._updates, self._states, self._mark = updates, states, mark
+        self._follower, self._begun_ns, self._asked_us = hops.follower(), time.time_ns(), 0
         self._windows = digests(updates)
 
     def arguments(self, layout: Layout, fresh_epoch: str, now_us: int) -> list[Any]:
         """Arguments of EVALSHA behind the script's name."""
+        self._asked_us = now_us
         keys = self._keys(layout)
         call: list[Any] = [len(keys), *keys, fresh_epoch, now_us, layout.topics, layout.channels]
         call += (len(self._states), len(self._windows), layout.trade_ids, self._mark.number if self._mark else "")
@@ -97,4 +101,6 @@ class Call:
         if answer == REPEATED:
             places = [list(ids.values()) for ids in self._windows.values()]
             raise Repeated([places[window - 1][at - 1] for window, at in zip(rest[::2], rest[1::2], strict=True)])
+        if self._follower is not None and rest:
+            self._follower.published(self._updates, answer.decode(), rest, self._begun_ns // 1000, self._asked_us)
         return rest

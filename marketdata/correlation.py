@@ -17,8 +17,24 @@ NONE = "-"  # what log lines show that belong to nobody's command
 FORM = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 _current: ContextVar[str] = ContextVar("correlation", default=NONE)
+_owner: ContextVar[tuple[str, str]] = ContextVar("owner", default=("", ""))
 current = _current.get
-begin = _current.set
+
+
+def begin(name: str, connection: str = "", request: str = "") -> None:
+    """Whatever this task does from now on is done under a name.
+
+    Args:
+        name: of a command, a request or a task.
+        connection, request: the connection that the command came by, or the request that this is; else empty.
+    """
+    _current.set(name)
+    _owner.set((connection, request))
+
+
+def owner() -> tuple[str, str]:
+    """The connection and the request on whose behalf this task is at work; empty where there is none."""
+    return _owner.get()
 
 
 class Correlations:
@@ -37,7 +53,7 @@ class Correlations:
     def begin_next(self) -> None:
         """Whatever this task does from now on belongs to the handshake, then to the next command."""
         self._count += 1
-        begin(f"{self.prefix}-{self._count}")
+        begin(f"{self.prefix}-{self._count}", connection=self.prefix)
 
 
 def named(asked: str | None) -> str:
@@ -46,9 +62,11 @@ def named(asked: str | None) -> str:
 
 
 class CorrelationFilter(logging.Filter):
-    """Puts the name on every record, as `correlation`."""
+    """Puts the name on every record, as `correlation`, and where there is one `connection_id` or `request_id`."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let everything pass."""
-        record.__dict__["correlation"] = current()
+        connection, request = owner()
+        named = {"correlation": current(), "connection_id": connection, "request_id": request}
+        record.__dict__.update((field, name) for field, name in named.items() if name)
         return True

@@ -18,6 +18,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 from django.conf import settings
 
+from marketdata import correlation
+
 _config = settings.TICKWIRE
 _tick_s = _config.sources.poll_tick_s
 _RECONNECT_S = 1.0
@@ -82,3 +84,14 @@ def _watch_beat(**_: object) -> None:
     from monitoring.labour import watch_beat
 
     watch_beat()
+
+
+@signals.task_prerun.connect  # type: ignore[untyped-decorator]
+def _name_task(task_id: str = correlation.NONE, **_: object) -> None:
+    """Log lines of a task bear its id."""
+    correlation.begin(task_id)
+
+
+@signals.task_postrun.connect  # type: ignore[untyped-decorator]
+def _forget_task(**_: object) -> None:
+    correlation.begin(correlation.NONE)

@@ -31,6 +31,7 @@ from project.knobs import (
     scheme,
     spans,
 )
+from project.observing import Observing
 
 __all__ = ["BadSetting", "Config", "knobs", "load", "prepare_data_dir"]
 
@@ -323,6 +324,7 @@ class Config:
     serving: Serving
     tokens: Tokens
     tools: Tools
+    observing: Observing
 
     @property
     def data_dir(self) -> Path:
@@ -380,7 +382,9 @@ class Config:
         return self.site.secret_key or kept_secret(self.data_dir / "secret_key")
 
 
-SECTIONS: dict[str, type] = {"site": Site, "bus": Bus, "sources": Sources, "serving": Serving, "tokens": Tokens, "tools": Tools}
+SECTIONS: dict[str, type] = {
+    "site": Site, "bus": Bus, "sources": Sources, "serving": Serving, "tokens": Tokens, "tools": Tools, "observing": Observing,
+}  # fmt: skip
 
 
 def knobs() -> list[tuple[str, dataclasses.Field[Any]]]:

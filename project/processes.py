@@ -93,7 +93,8 @@ class Log(Printer):
     """The one log; when nobody can read it any more, the whole stops."""
 
     def write(self, message: Any) -> None:
-        """Print a line with the name of its process."""
+        """Print a line with the name of its process; one of JSON as it is, for programs: it has the name in it."""
+        self.prefix = not bytes(message.data if isinstance(message.data, bytes) else b"").startswith(b'{"')
         try:
             super().write(message)
         except RuntimeError:

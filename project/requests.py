@@ -51,5 +51,5 @@ def _awaited(answer: AsyncAnswer) -> AsyncAnswer:
 def _begin(request: HttpRequest) -> str:
     """The name stays until the next request: Django logs refusals when all middleware is done."""
     name = correlation.named(request.headers.get(HEADER))
-    correlation.begin(name)
+    correlation.begin(name, request=name)
     return name

@@ -8,6 +8,7 @@ from typing import Any
 
 import dj_database_url
 
+from monitoring import logs
 from project import config as _config
 from project import headers, transport
 
@@ -169,16 +170,5 @@ SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "project.errors.Reports"
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"correlation": {"()": "marketdata.correlation.CorrelationFilter"}},
-    "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)-7s [%(correlation)s] %(name)s: %(message)s", "datefmt": "%H:%M:%S"}
-    },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["correlation"]}},
-    "root": {"handlers": ["console"], "level": TICKWIRE.site.log_level},
-    # uvicorn's INFO lines carry whole URLs; nothing of the kind belongs into a log
-    # and SQL that Django logs on its debug pages has session keys in it
-    "loggers": {name: {"level": "WARNING"} for name in ("uvicorn.error", "uvicorn.access", "django.db.backends")},
-}
+LOGGING_CONFIG = "monitoring.logs.configure"
+LOGGING = logs.settings_for(TICKWIRE.site.log_level, TICKWIRE.observing.log_format, TICKWIRE.observing.log_repeats)

@@ -38,6 +38,7 @@ from realtime.protocol import Position
 from realtime.repairs import Repairs
 from realtime.replays import CLOSED, Replays
 from realtime.slow import SlowLane
+from realtime.traced import traced_flushes
 
 if TYPE_CHECKING:
     from realtime.principal import Principal
@@ -95,6 +96,7 @@ class Hub:
         self.delays = Delays(self)
         self.replays = Replays(self)
         self.condition = Condition(self)
+        self.traced = traced_flushes()
         bus.watch(self.condition.changed)
 
     def time(self) -> float:
@@ -309,6 +311,8 @@ class Hub:
             self._flush_at = None
         began, now = time.perf_counter(), self._loop.time()  # uvloop's clock counts milliseconds
         entries = (*self._dirty_every, *self._dirty_latest)
+        if self.traced is not None:
+            self.traced.begins(entries)
         self._dirty_every, self._dirty_latest = {}, {}
         ready, self._ready = self._ready, {}
         due: dict[Cohort, list[bytes]] = {}

@@ -12,6 +12,7 @@ _home = tempfile.mkdtemp(prefix="tickwire-test-")
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 os.environ["TICKWIRE_DATA_DIR"] = _home
 os.environ["TICKWIRE_REDIS_URL"] = f"unix://{_home}/redis.sock"
+os.environ["TICKWIRE_LOG_FORMAT"] = "console"  # people read what a test that failed printed
 
 import itertools
 import subprocess

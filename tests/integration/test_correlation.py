@@ -9,7 +9,9 @@ import pytest
 from channels.testing import WebsocketCommunicator
 from django.test import AsyncClient, Client
 
+from marketdata import correlation
 from marketdata.correlation import CorrelationFilter, Correlations
+from project.celery import app
 from realtime import views
 from realtime.commands import Commands
 from realtime.consumers import MarketConsumer
@@ -84,3 +86,15 @@ async def test_requests_have_names_under_asgi_too(log: pytest.LogCaptureFixture)
 def test_a_name_that_would_forge_a_log_line_is_replaced() -> None:
     answer = Client().get("/teapots/", headers={"X-Request-ID": "a INFO forged"})
     assert "forged" not in answer["X-Request-ID"]
+
+
+def test_a_task_of_celery_is_named_by_its_id_while_it_runs() -> None:
+    def name() -> str:
+        return correlation.current()
+
+    named = app.task(name, name="test.named")
+    try:
+        assert named.apply(task_id="5f1d").get() == "5f1d"
+    finally:
+        del app.tasks["test.named"]
+    assert correlation.current() == correlation.NONE

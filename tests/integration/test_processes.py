@@ -120,3 +120,11 @@ def test_a_signal_to_make_alone_stops_all(tmp_path, number):
     run.process.send_signal(number)
     run.end()
     assert run.vanishes()
+
+
+def test_a_line_of_json_is_passed_on_as_it_is(start):
+    line = '{"message": "for programs"}'
+    run = start(one=f"echo '{line}'; echo for people; exec sleep 60")
+    run.read_until("for people")
+    assert line in run.output.splitlines()
+    assert run.output.splitlines()[-1].endswith("| for people")

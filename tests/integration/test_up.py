@@ -115,3 +115,8 @@ def test_the_settings_in_force_are_shown_without_secrets():
     assert run.end(30) == 0
     assert "hunter2" not in run.output
     assert "* TICKWIRE_SECRET_KEY              (hidden)" in run.output
+
+
+@pytest.mark.parametrize(("asked", "form"), [("auto", "console"), ("json", "json"), ("console", "console")])
+def test_people_read_the_log_of_all_unless_json_is_asked_for(tmp_path, asked, form):
+    assert environment(settings(tmp_path, TICKWIRE_LOG_FORMAT=asked))["TICKWIRE_LOG_FORMAT"] == form

@@ -112,11 +112,13 @@ def lines(config: Config) -> dict[str, str]:
 
 
 def environment(config: Config) -> dict[str, str]:
-    """What the Procfile's lines see: this Python first on the path, and the values that they name."""
+    """What the Procfile's lines see: this Python first on the path, the values that they name, and that people read their log."""
+    look = config.observing.log_format
     return {
         **os.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "PORT": str(config.site.port),
         "PYTHONUNBUFFERED": "1",
         "TICKWIRE_DATA_DIR": str(config.data_dir),
+        "TICKWIRE_LOG_FORMAT": "console" if look == "auto" else look,
     }
