@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks import figures, machine, plot
 from benchmarks.figures import Row
 
-ROWS = ("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11")
+ROWS = ("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12")
 LATEST = Path(__file__).parent / "results" / "latest.json"
 
 

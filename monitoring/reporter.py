@@ -40,12 +40,14 @@ class ThreadReporter:
     def start(self) -> None:
         """Report from now on; a process that ends takes its reporter with it."""
         garbage.start()
-        self._thread.start()
+        if settings.TICKWIRE.observing.reporting:
+            self._thread.start()
 
     def stop(self) -> None:
         """Report no longer."""
         self._stopping.set()
-        self._thread.join(2 * WAIT_S)
+        if self._thread.is_alive():
+            self._thread.join(2 * WAIT_S)
 
     def _run(self) -> None:
         while not self._stopping.wait(reports.EVERY_S):

@@ -47,8 +47,9 @@ class Watch:
         """Watch the node of the running event loop from now on."""
         watch = cls(await Node.here())
         garbage.start()
-        watch.latency.task.start()
-        watch.task.start()
+        if settings.TICKWIRE.observing.reporting:
+            watch.latency.task.start()
+            watch.task.start()
         return watch
 
     async def _run(self) -> None:

@@ -13,7 +13,7 @@ from django.core.asgi import get_asgi_application
 http = get_asgi_application()  # sets Django up: what follows may import models
 
 from monitoring.health import Health  # noqa: E402
-from realtime.node import Node  # noqa: E402
+from monitoring.watch import watches  # noqa: E402
 from realtime.routing import websocket_urlpatterns  # noqa: E402
 from realtime.shortcut import Shortcut  # noqa: E402
 
@@ -23,7 +23,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
-            await Node.here()
+            await watches.here()  # and with it the node
             await send({"type": "lifespan.startup.complete"})
         else:
             await send({"type": "lifespan.shutdown.complete"})

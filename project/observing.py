@@ -35,8 +35,13 @@ def dsn(value: str) -> str | None:
 
 @dataclass(frozen=True)
 class Observing:
-    """Log lines, traces and error reports."""
+    """What is said of itself: log lines, reports for `/metrics`, traces, error reports."""
 
+    reporting: bool = knob(
+        "TICKWIRE_REPORTING",
+        True,
+        "each process says once a second how it fares, for /metrics, admin/nodes/ and alerts; health is told in any case",
+    )
     log_format: str = knob(
         "TICKWIRE_LOG_FORMAT",
         "auto",
