@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+ROUND_S = 5.0  # rules are evaluated as often
 HOLD_S = 300.0
 FLAP_WINDOW_S = 3600.0
 CALM = 2  # firings in the window that are nothing strange
@@ -153,9 +154,7 @@ def _burning(terms: Terms, before: Instance, now: float, *, bad: bool, is_gone: 
     return replace(before, well_since=well_since), None
 
 
-def _told(
-    terms: Terms, before: Instance, after: Instance, transition: Transition | None, now: float, *, silenced: bool
-) -> Step:
+def _told(terms: Terms, before: Instance, after: Instance, transition: Transition | None, now: float, *, silenced: bool) -> Step:
     if silenced:
         return Step(after, transition, None)
     if transition == "resolved":

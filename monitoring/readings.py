@@ -33,7 +33,9 @@ class Readings:
         """Keep what these rules' counters show."""
         names = {name for rule in rules for name in rule.counted}
         keep_s = max((rule.window_s for rule in rules if rule.counted), default=0.0)
-        windows.note(now, [(name, each) for name in sorted(names) for each in self._showing.get(name, ())], self.processes, keep_s)
+        windows.note(
+            now, [(name, each) for name in sorted(names) for each in self._showing.get(name, ())], self.processes, keep_s
+        )
 
     def of(self, rule: Rule, windows: Windows, now: float) -> dict[Labels, float]:
         """The rule's value for each set of labels that tells its alerts apart."""

@@ -60,9 +60,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     def whose(self, labels: Labels) -> Labels:
         """The labels by which its alerts differ, of those that a sample has."""
-        if self.aggregation == "each":
-            return labels
-        return tuple((name, value) for name, value in labels if name not in OF_PROCESS)
+        own = [(name, value) for name, value in labels if self.aggregation == "each" or name not in OF_PROCESS]
+        return tuple(sorted(own))
 
 
 def labels_of(metric: str) -> tuple[str, ...]:

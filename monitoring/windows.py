@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
+from operator import sub
 
 import msgspec
 
@@ -41,7 +42,7 @@ class Trail(msgspec.Struct):
         """How much it grew since the newest sample that is as old as the window, or since the oldest."""
         first = max((n for n, (at, _) in enumerate(self.points) if at <= now - window_s), default=0)
         within = [values for _, values in self.points[first:]]
-        grown = [after if _fell(before, after) else tuple(map(float.__sub__, after, before)) for before, after in pairwise(within)]
+        grown = [after if _fell(before, after) else tuple(map(sub, after, before)) for before, after in pairwise(within)]
         return tuple(map(sum, zip(*grown, strict=True))) if grown else (0.0,) * len(within[0])
 
 
