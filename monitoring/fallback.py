@@ -40,9 +40,8 @@ class Fallback:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no longer."""
+        """Look no longer. Who evaluates just now is not waited for: the next one finds what it wrote."""
         self._stopping.set()
-        self._thread.join(self._every_s)
 
     def _run(self) -> None:
         evaluator = self._evaluator or Evaluator(Store.from_settings(WAIT_S))

@@ -17,7 +17,7 @@ from monitoring.evaluation import Evaluator
 from monitoring.installation import beat_key
 from monitoring.models import AlertRule, Delivery, Notifier
 from monitoring.reports import Report
-from monitoring.samples import Sample
+from monitoring.samples import Sample, sample
 
 
 class Webhook:
@@ -128,3 +128,8 @@ def told(url: str, name: str = "ops", **fields: Any) -> Notifier:
 def deliveries() -> list[tuple[str, str]]:
     """Event and state of each, in the order in which they were written."""
     return list(Delivery.objects.order_by("pk").values_list("event", "state"))
+
+
+def slow(installation: Installation, count: float) -> None:
+    """So many clients are slow."""
+    installation.report("a", sample("tickwire_slow_connections", count))

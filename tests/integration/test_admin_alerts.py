@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from django.utils import timezone
 from marketdata.models import JournalEntry
 from monitoring.models import Alert, AlertRule, Delivery, Notifier
 from tests.integration.admin_parts import ACTION, complaints, member, shown
-from tests.integration.alert_parts import Webhook, webhook
+from tests.integration.alert_parts import Webhook
 
 pytestmark = pytest.mark.django_db
 
@@ -38,12 +37,6 @@ def rows() -> dict[str, Any]:
         alert=alert, notifier=notifier, name="ops", event="firing", title="[warning] memory", body="<much>", attempts=[attempt]
     )
     return {"alertrule": rule, "notifier": notifier, "alert": alert, "delivery": delivery}
-
-
-@pytest.fixture
-def hook() -> Iterator[Webhook]:
-    with webhook() as found:
-        yield found
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -88,8 +81,8 @@ def test_a_new_notifier_needs_an_address_that_apprise_knows(rows: dict[str, Any]
 
 def test_a_rule_that_cannot_be_watched_is_refused_by_field(rows: dict[str, Any]) -> None:
     values = {
-        "name": "odd", "metric": "tickwire_connections", "labels": '{"feed": "demo"}', "aggregation": "max", "window_seconds": 300,
-        "comparison": ">", "threshold": 1, "for_seconds": 0, "clear_seconds": 15, "missing": "hold", "severity": "info",
+        "name": "odd", "metric": "tickwire_connections", "labels": '{"feed": "demo"}', "aggregation": "max", "severity": "info",
+        "window_seconds": 300, "comparison": ">", "threshold": 1, "for_seconds": 0, "clear_seconds": 15, "missing": "hold",
     }  # fmt: skip
     client = member("admin")
     assert list(complaints(client.post("/admin/monitoring/alertrule/add/", values))) == ["labels"]

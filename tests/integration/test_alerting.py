@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -18,33 +17,16 @@ from marketdata.store import Layout, Store, now_us
 from monitoring import incidents
 from monitoring.evaluation import Evaluator
 from monitoring.fallback import Fallback
-from monitoring.models import Alert, AlertRule, Delivery, Notifier
-from monitoring.rulebook import Recipient, Rulebook
+from monitoring.models import Alert, AlertRule, Delivery
+from monitoring.rulebook import Rulebook
 from monitoring.samples import sample
 from monitoring.standings import read_standing, standing_key
-from tests.integration.alert_parts import Installation, Webhook, deliveries, only_rule, told, webhook
+from tests.integration.alert_parts import Installation, Webhook, deliveries, only_rule, slow, told
 from tests.own_redis import running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SLOW = "tickwire_slow_connections"
-
-
-@pytest.fixture
-def installation(redis_url: str, prefix: str) -> Iterator[Installation]:
-    found = Installation(redis_url, prefix)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def hook() -> Iterator[Webhook]:
-    with webhook() as found:
-        yield found
-
-
-def slow(installation: Installation, count: float) -> None:
-    installation.report("a", sample(SLOW, count))
 
 
 # from a value to a webhook
@@ -210,118 +192,6 @@ def test_who_dies_after_recording_tells_nobody_twice(installation: Installation,
     assert hook.titles == ["[warning] slow", "[resolved] slow"]
 
 
-# deliveries
-
-
-def test_a_failed_delivery_is_tried_again(installation: Installation, hook: Webhook) -> None:
-    only_rule()
-    told(hook.url)
-    hook.status = 500
-    slow(installation, 12)
-    installation.look()
-    row = Delivery.objects.get()
-    assert (row.state, len(row.attempts)) == ("waiting", 1)
-    assert row.attempts[0]["error"]
-    hook.status = 200
-    Delivery.objects.update(due_at=timezone.now())
-    installation.look()
-    row.refresh_from_db()
-    assert (row.state, len(row.attempts), row.attempts[1]["error"]) == ("sent", 2, "")
-    assert hook.titles == ["[warning] slow"]
-
-
-def test_in_the_end_a_delivery_is_given_up(installation: Installation, hook: Webhook) -> None:
-    only_rule()
-    told(hook.url)
-    hook.status = 500
-    slow(installation, 12)
-    for _ in range(9):
-        Delivery.objects.filter(state="waiting").update(due_at=timezone.now())
-        installation.look()
-    row = Delivery.objects.get()
-    assert (row.state, len(row.attempts), row.due_at) == ("failed", 8, None)
-
-
-def test_a_failed_delivery_is_an_alert_which_another_notifier_gets(installation: Installation, hook: Webhook) -> None:
-    only_rule()
-    AlertRule.objects.create(name="undelivered", metric="tickwire_undelivered_notifications", threshold=0, clear_seconds=0)
-    told("json://127.0.0.1:9/", "broken")
-    told(hook.url)
-    slow(installation, 12)
-    for _ in range(3):
-        installation.look()
-    assert hook.titles == ["[warning] slow", "[warning] undelivered"]
-
-
-def test_no_part_of_an_address_gets_into_the_log_of_deliveries(
-    installation: Installation, hook: Webhook, caplog: pytest.LogCaptureFixture
-) -> None:
-    only_rule()
-    told(hook.url)
-    hook.status = 500
-    slow(installation, 12)
-    with caplog.at_level("DEBUG"):
-        installation.look()
-    said = str(Delivery.objects.get().attempts) + caplog.text + repr(Notifier.objects.get()) + repr(Recipient(1, "ops", hook.url))
-    assert "notifier ops" in caplog.text
-    assert "s3cr3tt0ken" not in said
-    assert "127.0.0.1" not in said
-
-
-def test_a_webhook_that_hangs_delays_nobody(installation: Installation, hook: Webhook) -> None:
-    only_rule()
-    with webhook() as dead:
-        dead.answers.clear()
-        told(dead.url, "dead")
-        told(hook.url)
-        slow(installation, 12)
-        installation.now += 5
-        began = time.monotonic()
-        assert installation.evaluator.round()
-        while not hook.taken and time.monotonic() - began < 4:
-            time.sleep(0.01)
-        assert hook.titles == ["[warning] slow"]
-        dead.answers.set()
-        installation.outgoing.wait()
-
-
-def test_an_attempt_that_takes_too_long_has_failed(installation: Installation, hook: Webhook) -> None:
-    only_rule()
-    told(hook.url)
-    installation.outgoing._timeout_s = 0.2
-    hook.answers.clear()
-    slow(installation, 12)
-    installation.look()
-    row = Delivery.objects.get()
-    assert (row.state, row.attempts[0]["error"]) == ("waiting", "no answer within 0.2 s")
-
-
-def test_a_notifier_that_hangs_gets_two_threads_only(installation: Installation, hook: Webhook) -> None:
-    only_rule(metric="tickwire_feed_up", comparison="<", threshold=1)
-    told(hook.url)
-    hook.answers.clear()
-    for name in "abcd":
-        note_status(installation.store, FeedStatus(name=name, kind="k", polled=True, good_until_us=now_us() + 60_000_000))
-    installation.now += 5
-    installation.evaluator.round()
-    assert installation.outgoing.begin() == 0
-    assert len(installation.outgoing._underway) == 2
-    hook.answers.set()
-    installation.outgoing.wait()
-
-
-def test_messages_to_a_notifier_that_is_gone_are_given_up(installation: Installation, hook: Webhook) -> None:
-    only_rule()
-    notifier = told(hook.url)
-    hook.status = 500
-    slow(installation, 12)
-    installation.look()
-    notifier.delete()
-    Delivery.objects.update(due_at=timezone.now())
-    installation.look()
-    assert deliveries() == [("firing", "failed")]
-
-
 # Redis or the database is away
 
 
@@ -442,6 +312,7 @@ def test_a_beat_that_stopped_is_found_by_the_fallback(installation: Installation
     while not hook.taken and time.monotonic() - began < 10:
         time.sleep(0.02)
     fallback.stop()
+    fallback._thread.join(10)
     assert hook.titles == ["[critical] beat-dead"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from monitoring.models import Alert, AlertRule, Delivery, Notifier
 from monitoring.shipped import SHIPPED
 from realtime.codes import Code
 from realtime.keys import create_key
-from tests.integration.alert_parts import Webhook, webhook
+from tests.integration.alert_parts import Webhook
 from tests.integration.rest.test_errors import check
 
 RULES, NOTIFIERS, ALERTS = ("/api/v1/admin/" + name for name in ("alert-rules/", "notifiers/", "alerts/"))
@@ -49,12 +48,6 @@ def admin(listed: None, store: Any) -> Client:
 @pytest.fixture
 def rows(listed: None, store: Any) -> tuple[AlertRule, Notifier]:
     return AlertRule.objects.get(name="memory"), Notifier.objects.create(**HOOK)
-
-
-@pytest.fixture
-def hook() -> Iterator[Webhook]:
-    with webhook() as found:
-        yield found
 
 
 # who may do what
