@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from monitoring.alerts import Terms
+from monitoring.metrics import METRICS
+from monitoring.notices import number_text
 from monitoring.rules import Rule, Severity
 from monitoring.silence import OVER
 
@@ -131,3 +133,17 @@ def load_first_rules(apps: Apps) -> None:
         return
     if not rules.objects.exists():
         rules.objects.bulk_create(rules(**row_of(rule)) for rule in SHIPPED)
+
+
+def condition_text(rule: Rule) -> str:
+    """When it fires, as its runbook says it: "`tickwire_queue_depth` > 50 for 30 s"."""
+    labels = ", ".join(f'{name}="{value}"' for name, value in rule.labels.items())
+    metric = f"`{rule.metric}{{{labels}}}`" if labels else f"`{rule.metric}`"
+    kind = METRICS[rule.metric].kind
+    past = {"counter": f" per second over {rule.window_s:g} s", "histogram": f" over {rule.window_s:g} s", "gauge": ""}[kind]
+    which = f"the {rule.quantile:g} quantile of " if rule.quantile else ""
+    per = f" / `{rule.per}`" if rule.per else ""
+    lasting = f" for {rule.terms.for_s:g} s" if rule.terms.for_s else ""
+    missing = ", or there is no value" if rule.missing == "fire" else ""
+    threshold = number_text(rule.terms.threshold)
+    return f"{which}{metric}{per}{past} {rule.terms.comparison} {threshold}{lasting}{missing}"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from monitoring.standings import standing_key
 from tests.integration.alert_parts import Webhook, webhook
 from tests.system.conftest import ROOT, SERVE, Tickwire, run_server, wait_for
 
@@ -57,21 +58,22 @@ def alerts(server: Tickwire) -> list[dict[str, object]]:
     return found
 
 
-def test_a_killed_beat_raises_its_alert_which_ends_with_a_new_one(
-    redis_url: str, hook: Webhook, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("beat")
-    prefix = f"{folder.name}-{os.getpid()}"
-    for server in run_server(folder, redis_url, prefix, SERVE, plant=PLANT.format(url=hook.url), TICKWIRE_FEEDS="demo"):
-        with celery(server, "worker"):
-            with celery(server, "beat") as beat:
-                wait_for(lambda: server.store.client.get(f"{prefix}:alerts"), server)
-                assert hook.titles == []
-                beat.kill()
-                beat.wait(10)
-            wait_for(lambda: hook.taken, server, timeout=60)
-            assert hook.titles == ["[critical] beat-dead"]
-            assert [alert["state"] for alert in alerts(server)] == ["firing"]
-            with celery(server, "beat"):
-                wait_for(lambda: len(hook.taken) > 1, server, timeout=60)
-        assert hook.titles == ["[critical] beat-dead", "[resolved] beat-dead"]
+@pytest.fixture
+def server(redis_url: str, prefix: str, hook: Webhook, tmp_path: Path) -> Iterator[Tickwire]:
+    """A server with the rule about beat, who may hear of it, and `planted` the key of staff."""
+    yield from run_server(tmp_path, redis_url, prefix, SERVE, plant=PLANT.format(url=hook.url), TICKWIRE_FEEDS="demo")
+
+
+def test_a_killed_beat_raises_its_alert_which_ends_with_a_new_one(server: Tickwire, hook: Webhook) -> None:
+    with celery(server, "worker"):
+        with celery(server, "beat") as beat:
+            wait_for(lambda: server.store.client.get(standing_key(server.environ["TICKWIRE_PREFIX"])), server)
+            assert hook.titles == []
+            beat.kill()
+            beat.wait(10)
+        wait_for(lambda: hook.taken, server, timeout=60)
+        assert hook.titles == ["[critical] beat-dead"]
+        assert [alert["state"] for alert in alerts(server)] == ["firing"]
+        with celery(server, "beat"):
+            wait_for(lambda: len(hook.taken) > 1, server, timeout=60)
+    assert hook.titles == ["[critical] beat-dead", "[resolved] beat-dead"]
