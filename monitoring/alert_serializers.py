@@ -39,8 +39,23 @@ class Microseconds(serializers.IntegerField):
         return us(value)
 
 
+_TYPES: tuple[tuple[Any, tuple[type, ...], str], ...] = (  # the first that a field is decides
+    (serializers.BooleanField, (bool,), "true or false"),
+    (serializers.IntegerField, (int,), "a whole number"),
+    (serializers.FloatField, (int, float), "a number"),
+    (serializers.CharField, (str,), "a text"),
+    (serializers.ManyRelatedField, (list,), "a list of names"),
+)
+
+
 class _Whole(serializers.ModelSerializer):  # type: ignore[type-arg]  # Django REST framework cannot subscript it
-    """Checks a row as the admin does, and refuses fields that do not exist."""
+    """Checks a row as the admin does, and refuses fields that do not exist or are not of their type: `"5"` is no number."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """What was given, once each field is of its type."""
+        if wrong := {name: f"Give {what}." for name, value in data.items() if (what := _lacks(self.fields.get(name), value))}:
+            raise serializers.ValidationError(wrong)
+        return super().to_internal_value(data)
 
     def validate(self, attrs: Any) -> Any:
         """What is wrong, by field."""
@@ -56,6 +71,15 @@ class _Whole(serializers.ModelSerializer):  # type: ignore[type-arg]  # Django R
         except ValidationError as error:
             raise serializers.ValidationError(error.message_dict) from None
         return attrs
+
+
+def _lacks(field: Any, value: Any) -> str:
+    """Of which type a value should be, and is not; empty: it is, or something else will be said of it."""
+    for kind, types, what in _TYPES:
+        if isinstance(field, kind):
+            fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))
+            return "" if fits or value is None else what
+    return ""
 
 
 def _notifiers() -> serializers.SlugRelatedField[Notifier]:

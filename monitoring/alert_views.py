@@ -96,14 +96,23 @@ def require(request: Request, permission: str) -> None:
             raise PermissionDenied(f"this needs the permission {permission!r}")
 
 
+def _body(request: Request) -> Any:
+    """What was sent.
+
+    Raises:
+        ParseError: nothing was, or no object.
+    """
+    if request.META.get("CONTENT_LENGTH") in (None, "", "0") or not isinstance(request.data, dict):
+        raise ParseError("give an object")
+    return request.data
+
+
 def written(serializer: serializers.ModelSerializer[Any]) -> Any:
     """The row that was asked for.
 
     Raises:
         CodedError: something is wrong; each field's flaws are in its details.
     """
-    if not isinstance(serializer.initial_data, dict):
-        raise ParseError("give an object")
     if not serializer.is_valid():
         fields = {str(name): [str(each) for each in texts] for name, texts in serializer.errors.items()}
         name, texts = next(iter(fields.items()))
@@ -127,7 +136,7 @@ class _Rows(APIView):
     def _add(self, request: Request) -> Response:
         require(request, f"monitoring.add_{self.model._meta.model_name}")
         with answering():
-            return Response(self.serializer(written(self.serializer(data=request.data))).data, status=201)
+            return Response(self.serializer(written(self.serializer(data=_body(request)))).data, status=201)
 
 
 class _Row(APIView):
@@ -145,7 +154,7 @@ class _Row(APIView):
         require(request, f"monitoring.change_{self.model._meta.model_name}")
         with answering():
             row = get_object_or_404(self.model, pk=pk)
-            return Response(self.serializer(written(self.serializer(row, data=request.data, partial=True))).data)
+            return Response(self.serializer(written(self.serializer(row, data=_body(request), partial=True))).data)
 
     def _delete(self, request: Request, pk: int) -> HttpResponse:
         require(request, f"monitoring.delete_{self.model._meta.model_name}")
