@@ -13,15 +13,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
 
 from marketdata.database import answering
 from marketdata.errors import DatabaseUnavailable, StoreUnavailable
-from marketdata.feed_status import noted_statuses
-from marketdata.instruments import instruments
 from marketdata.leases import Leases
 from marketdata.outage import Outage
 from marketdata.redis_errors import reachable
@@ -35,9 +32,8 @@ from monitoring.notices import message
 from monitoring.readings import Readings
 from monitoring.reports import Identity
 from monitoring.rulebook import Rulebook
-from monitoring.samples import Sample, sample
-from monitoring.silence import feed_silence
-from monitoring.standings import Standing, alert_samples, note_standing, read_standing, standing_key
+from monitoring.samples import sample
+from monitoring.standings import Standing, note_standing, read_standing, standing_key
 
 logger = logging.getLogger(__name__)
 
@@ -95,29 +91,12 @@ class Evaluator:
         try:
             if 0 <= now - memory.at < LEAST_S:
                 return False
-            self._evaluate(memory, self._readings(now), now)
+            snapshot = Snapshot.take(self._store)
+            self._evaluate(memory, Readings(snapshot.reports, snapshot.samples), now)
             note = msgspec.json.encode(memory).decode()
         finally:
             self._leases.give_back(lease, note)
         return True
-
-    def _readings(self, now: float) -> Readings:
-        """Everything that is known.
-
-        Raises:
-            StoreUnavailable: Redis did not answer.
-        """
-        snapshot = Snapshot.take(self._store)
-        with suppress(DatabaseUnavailable), answering():
-            instruments().refresh_if_older(60.0)
-        samples = list(snapshot.samples)
-        named = {each.name for each in samples}
-        more = [*feed_silence(noted_statuses(self._store), round(now * 1e6)), *self._own_samples(now)]
-        return Readings(snapshot.reports, [*samples, *(each for each in more if each.name not in named)])
-
-    def _own_samples(self, now: float) -> list[Sample]:
-        with reachable(self._store.client):
-            return list(alert_samples(self._store.client.get(standing_key(self._prefix)), now))
 
     def _by_turn(self) -> bool:
         """Without Redis: of all that is watched, only that it is away is known.
