@@ -60,8 +60,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     def whose(self, labels: Labels) -> Labels:
         """The labels by which its alerts differ, of those that a sample has."""
-        own = [(name, value) for name, value in labels if self.aggregation == "each" or name not in OF_PROCESS]
-        return tuple(sorted(own))
+        put_together = () if self.aggregation == "each" or self.metric in _OF_INSTALLATION else OF_PROCESS
+        return tuple(sorted((name, value) for name, value in labels if name not in put_together))
 
 
 def labels_of(metric: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Several processes that evaluate at the same moment tell of an alert once: by a lease in Redis, or without it by the database."""
+"""Several processes that evaluate at the same moment tell of an alert once: a lease in Redis sees to it, or the database."""
 
 from __future__ import annotations
 

@@ -79,6 +79,11 @@ def test_samples_of_the_installation_have_their_own_labels_only():
     assert found == {(("feed", "demo"),): 1.0}
 
 
+def test_a_role_that_the_installation_counts_is_no_process():
+    roles = (sample("tickwire_processes", 2, role="web"), sample("tickwire_processes", 0, role="feed"))
+    assert read(rule("tickwire_processes"), installation=roles) == {(("role", "web"),): 2.0, (("role", "feed"),): 0.0}
+
+
 def test_a_metric_is_divided_in_each_process_before_all_are_put_together():
     which = rule("tickwire_open_descriptors", per="tickwire_most_descriptors")
     found = read(
