@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 
 from django.db import DatabaseError, connections
 
@@ -21,7 +22,8 @@ WAIT_S = 2.0  # for Redis
 
 
 class Fallback:
-    """A thread that looks whether somebody evaluates, and does so itself when nobody did for `PATIENCE_S`.
+    """A thread that looks whether somebody evaluates, and does so itself when nobody did for `PATIENCE_S`. That long it also waits
+    after its own start, when Celery may not have begun yet.
 
     Args:
         evaluator: None: one of its own.
@@ -31,6 +33,7 @@ class Fallback:
     def __init__(self, evaluator: Evaluator | None = None, every_s: float = ROUND_S, patience_s: float = PATIENCE_S) -> None:
         self._evaluator = evaluator
         self._every_s, self._patience_s = every_s, patience_s
+        self._began = time.monotonic()
         self._outage = Outage("evaluating alert rules", logger)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
@@ -47,7 +50,7 @@ class Fallback:
         evaluator = self._evaluator or Evaluator(Store.from_settings(WAIT_S))
         while not self._stopping.wait(self._every_s * random.uniform(0.8, 1.2)):  # noqa: S311  # not all at once
             try:
-                if evaluator.age_s() > self._patience_s:
+                if min(evaluator.age_s(), time.monotonic() - self._began) > self._patience_s:
                     evaluator.round()
                 self._outage.over()
             except (MarketDataError, DatabaseError) as error:

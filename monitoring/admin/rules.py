@@ -26,7 +26,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]  # Django cannot subs
     """A rule; its metric is chosen from those that there are."""
 
     metric = forms.ChoiceField(choices=[(name, name + _KINDS[metric.kind]) for name, metric in METRICS.items()])
-    per = forms.ChoiceField(required=False, label="divided by", choices=[("", "nothing"), *((name, name) for name in METRICS)])
+    per = forms.ChoiceField(required=False, label="Divided by", choices=[("", "nothing"), *((name, name) for name in METRICS)])
 
     class Meta:
         model = AlertRule
@@ -60,7 +60,7 @@ class AlertRuleAdmin(Journaled):
     @admin.display(description="for", ordering="for_seconds")
     def waits(self, rule: AlertRule) -> str:
         """How long it must be bad."""
-        return f"{rule.for_seconds} s"
+        return f"{rule.for_seconds}\N{NO-BREAK SPACE}s"
 
     @admin.display(description="fires")
     def firing(self, rule: AlertRule) -> SafeString | str:

@@ -317,8 +317,23 @@ def test_a_beat_that_stopped_is_found_by_the_fallback(installation: Installation
     assert hook.titles == ["[critical] beat-dead"]
 
 
-def test_the_fallback_leaves_it_to_celery_while_that_evaluates(installation: Installation) -> None:
+@pytest.mark.parametrize(("patience_s", "looks"), [(0.0, True), (60.0, False)], ids=["impatient", "patient"])
+def test_the_fallback_waits_for_celery_after_an_evaluation_and_after_its_own_start(
+    installation: Installation, patience_s: float, looks: bool
+) -> None:
     only_rule()
-    assert installation.look()
-    evaluator = Evaluator(installation.store, installation.outgoing)
-    assert evaluator.age_s() < 15
+    asked = threading.Event()
+
+    class Watched(Evaluator):
+        def age_s(self) -> float:
+            return float("inf")
+
+        def round(self) -> bool:
+            asked.set()
+            return True
+
+    fallback = Fallback(Watched(installation.store, installation.outgoing), every_s=0.02, patience_s=patience_s)
+    fallback.start()
+    assert asked.wait(0.5) == looks
+    fallback.stop()
+    fallback._thread.join(10)
