@@ -22,8 +22,8 @@ WAIT_S = 2.0  # for Redis
 
 
 class Fallback:
-    """A thread that looks whether somebody evaluates, and does so itself when nobody did for `PATIENCE_S`. That long it also waits
-    after its own start, when Celery may not have begun yet.
+    """A thread that looks whether somebody evaluates, and does so itself when nobody did for `PATIENCE_S`. That long it
+    also waits after its own start, when Celery may not have begun yet.
 
     Args:
         evaluator: None: one of its own.
