@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import connections
 from django.utils import timezone
@@ -49,7 +50,7 @@ class Outgoing:
 
     def __init__(self, send: Send = notifying.send, timeout_s: float = TIMEOUT_S) -> None:
         self._send, self._timeout_s = send, timeout_s
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.Lock()  # SQLite has one writer at a time
         self._busy: Counter[int] = Counter()
         self._outages: dict[str, Outage] = {}
         self._underway: set[threading.Thread] = set()
@@ -58,9 +59,14 @@ class Outgoing:
         """Begin an attempt at each message that is due, as far as there is room; returns how many were begun."""
         now = now or timezone.now()
         due = Delivery.objects.filter(state=Delivery.State.WAITING, due_at__lte=now).order_by("due_at", "pk")
-        return sum(self._begin(row, now) for row in due.select_related("notifier")[: 4 * MOST])
+        claimed = [row for row in due.select_related("notifier")[: 4 * MOST] if self._claim(row, now)]
+        for row in claimed:
+            assert row.notifier is not None
+            recipient = Recipient(row.notifier.pk, row.notifier.name, row.notifier.url)
+            self._start(f"delivery {row.pk}", partial(self._attempt, row, recipient))
+        return len(claimed)
 
-    def _begin(self, row: Delivery, now: datetime) -> bool:
+    def _claim(self, row: Delivery, now: datetime) -> bool:
         if row.notifier is None or not row.notifier.enabled:
             _give_up(row, "the notifier is gone, or not enabled")
             return False
@@ -70,8 +76,6 @@ class Outgoing:
         if not claimed.update(due_at=now + CLAIM):
             self._leave(row.notifier.pk)
             return False
-        recipient = Recipient(row.notifier.pk, row.notifier.name, row.notifier.url)
-        self._start(f"delivery {row.pk}", lambda: self._attempt(row, recipient))
         return True
 
     def directly(self, recipient: Recipient, event: str, text: Message) -> None:
@@ -126,7 +130,8 @@ class Outgoing:
             row.state, row.due_at = Delivery.State.FAILED, None
         else:
             row.due_at = timezone.now() + timedelta(seconds=pause_s(len(row.attempts), FIRST_PAUSE_S, LONGEST_PAUSE_S))
-        row.save(update_fields=["state", "due_at", "attempts"])
+        with self._writing:
+            row.save(update_fields=["state", "due_at", "attempts"])
 
     def _sent(self, recipient: Recipient, event: str, text: Message) -> str:
         """Send in a thread that is left behind when it takes too long; it keeps its place until it ends."""

@@ -157,13 +157,13 @@ class Evaluator:
             self._outgoing.directly(recipient, notice, text)
 
     def _finish(self, now: float, *, has_redis: bool) -> None:
-        """Begin what is to be delivered, note how alerting stands, and let go of what is old."""
+        """Note how alerting stands, let go of what is old, and begin what is to be delivered."""
         with answering():
-            self._outgoing.begin(incidents.time_of(now))
             standing = Standing(now, dict(incidents.firing()), incidents.undelivered(now))
             if now - self._forgot_at > FORGET_S:
                 self._forgot_at = now
                 incidents.forget_old(now)
+            self._outgoing.begin(incidents.time_of(now))
         if has_redis:
             with reachable(self._store.client):
                 note_standing(self._store.client, self._prefix, standing)

@@ -11,24 +11,17 @@ from django.db import DatabaseError
 
 from marketdata.errors import MarketDataError
 from marketdata.outage import Outage
-from marketdata.redis_errors import reachable
 from marketdata.store import Store
 from monitoring.evaluation import Evaluator
-from monitoring.installation import note_beat
 
 _outage = Outage("evaluating alert rules", logging.getLogger(__name__))
 _alone = threading.Lock()  # a worker may have several threads
 
 
 @cache
-def _store() -> Store:
-    """This process's, made by its first task: after a fork, so that no connection is shared."""
-    return Store.from_settings()
-
-
-@cache
 def _evaluator() -> Evaluator:
-    return Evaluator(_store())
+    """This process's, made by its first task: after a fork, so that no connection is shared."""
+    return Evaluator(Store.from_settings())
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # celery ships no types
@@ -37,8 +30,6 @@ def evaluate_alerts() -> None:
     if not _alone.acquire(blocking=False):
         return
     try:
-        with reachable(_store().client):
-            note_beat(_store().client, _store().layout.prefix)
         _evaluator().round()
     except (MarketDataError, DatabaseError) as error:  # the next tick may be luckier
         _outage.failed(error)

@@ -25,6 +25,7 @@ AlertRule.objects.update(clear_seconds=0, for_seconds=0, threshold=8)
 Notifier.objects.create(name="hook", url="{url}")
 print(create_key(User.objects.create_superuser("root"), is_staff=True)[1])
 """
+METRICS = {b"tickwire_alerts_age_seconds", b'tickwire_alerts_firing{severity="critical"}', b"tickwire_undelivered_notifications"}
 CELERY = {
     "worker": ["worker", "--pool", "threads", "--concurrency", "2", "--without-gossip", "--without-mingle"],
     "beat": ["beat"],
@@ -69,6 +70,7 @@ def test_a_killed_beat_raises_its_alert_which_ends_with_a_new_one(server: Tickwi
         with celery(server, "beat") as beat:
             wait_for(lambda: server.store.client.get(standing_key(server.environ["TICKWIRE_PREFIX"])), server)
             assert hook.titles == []
+            wait_for(lambda: set(server.get("/metrics")[1].split()) >= METRICS, server)
             beat.kill()
             beat.wait(10)
         wait_for(lambda: hook.taken, server, timeout=60)
