@@ -14,20 +14,22 @@ http = get_asgi_application()  # sets Django up: what follows may import models
 
 from monitoring.fallback import Fallback  # noqa: E402
 from monitoring.health import Health  # noqa: E402
+from monitoring.watch import watches  # noqa: E402
 from realtime.node import Node  # noqa: E402
 from realtime.routing import websocket_urlpatterns  # noqa: E402
 from realtime.shortcut import Shortcut  # noqa: E402
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
-    """Make the node before the first request, and see that alert rules are evaluated. Servers that know no lifespan make the
-    node with the first connection.
+    """Make the node and its watch before the first request, and see that alert rules are evaluated. Servers that know no lifespan
+    make the node with the first connection.
     """
     fallback = Fallback()
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
             await Node.here()
+            await watches.here()  # or it would seem not to be there until somebody asks it something
             fallback.start()
             await send({"type": "lifespan.startup.complete"})
         else:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from monitoring.installation import Snapshot
 from monitoring.standings import standing_key
 from tests.integration.alert_parts import Webhook, webhook
 from tests.system.conftest import ROOT, SERVE, Tickwire, run_server, wait_for
@@ -79,3 +80,16 @@ def test_a_killed_beat_raises_its_alert_which_ends_with_a_new_one(server: Tickwi
         with celery(server, "beat"):
             wait_for(lambda: len(hook.taken) > 1, server, timeout=60)
     assert hook.titles == ["[critical] beat-dead", "[resolved] beat-dead"]
+
+
+def test_a_serving_process_is_seen_before_anybody_asks_it_anything(redis_url: str, prefix: str, tmp_path: Path) -> None:
+    server = Tickwire(tmp_path, redis_url, prefix, SERVE)
+    server.manage("migrate", "-v0")
+    with server.log.open("ab") as log:
+        command = [sys.executable, "manage.py", "serve", "--port", "0", "--drain", "0"]
+        server.process = subprocess.Popen(command, env=server.environ, stdout=log, stderr=log, cwd=ROOT)
+    try:
+        wait_for(lambda: Snapshot.take(server.store).reports, server)
+    finally:
+        assert server.stop() == 0
+        server.store.close()
