@@ -24,6 +24,13 @@ LONGEST_S = 30.0
 Done = TypeVar("Done")
 
 
+def pause_s(failures: int, first_s: float = FIRST_S, longest_s: float = LONGEST_S) -> float:
+    """The pause after so many failures in a row, for attempts whose count is kept elsewhere, as in a row of the database."""
+    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+    state.attempt_number = failures
+    return float(tenacity.wait_random_exponential(multiplier=first_s, max=longest_s)(state))
+
+
 class Backoff:
     """Attempts at one thing.
 

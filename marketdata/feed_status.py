@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -41,7 +41,10 @@ class FeedStatus(msgspec.Struct, frozen=True, kw_only=True):
         dropped: given up there because too many waited; of all these feeds.
         failures: reconnects, or polls that failed.
         last_error: of the last failure; empty when there was none.
-        good_until_us: the note is out of date after that.
+        cadence_s: its usual pause between two words; 0: its silence means nothing.
+        heard_us: when it last gave a sign of life, or began to run, if it never did.
+        sessions: the calendars by which its instruments trade.
+        good_until_us: the note is out of date after that; 0: the feed was stopped on purpose.
     """
 
     name: str
@@ -68,6 +71,9 @@ class FeedStatus(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int = 0
     failures: int = 0
     last_error: str = ""
+    cadence_s: float = 0.0
+    heard_us: int = 0
+    sessions: list[str] = []
     good_until_us: int = 0
 
 
@@ -77,9 +83,23 @@ def feed_statuses(store: Store) -> list[FeedStatus]:
     Raises:
         StoreUnavailable: Redis did not answer.
     """
+    return fresh(noted_statuses(store))
+
+
+def noted_statuses(store: Store) -> list[FeedStatus]:
+    """The last note about each feed that was not stopped on purpose, however old; by name.
+
+    Raises:
+        StoreUnavailable: Redis did not answer.
+    """
     with reachable():
-        noted = store.client.hgetall(_key(store.layout))
-    return _fresh(noted)
+        noted: Mapping[Any, Any] = store.client.hgetall(_key(store.layout))
+    return [status for status in map(_read, (value for _, value in sorted(noted.items()))) if status.good_until_us]
+
+
+def fresh(statuses: Iterable[FeedStatus]) -> list[FeedStatus]:
+    """Those that are not out of date."""
+    return [status for status in statuses if status.good_until_us > now_us()]
 
 
 def feed_status(store: Store, name: str) -> FeedStatus | None:
@@ -125,8 +145,3 @@ _read = msgspec.json.Decoder(FeedStatus).decode
 
 def _fields(statuses: Sequence[FeedStatus]) -> Mapping[Any, Any]:
     return {status.name: msgspec.json.encode(status) for status in statuses}
-
-
-def _fresh(noted: Mapping[Any, Any]) -> list[FeedStatus]:
-    statuses = [_read(value) for _, value in sorted(noted.items())]
-    return [status for status in statuses if status.good_until_us > now_us()]

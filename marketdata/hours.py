@@ -22,10 +22,15 @@ class Hours:
         self._version = -1
         self._sessions: frozenset[str] = frozenset()
 
-    def is_open(self, now_us: int) -> bool:
-        """Whether any of them trades at an instant, in µs since the Unix epoch. Of what is not known yet, nothing is expected."""
+    @property
+    def sessions(self) -> frozenset[str]:
+        """The session calendars by which they trade, as far as they are known."""
         if self._known.loaded and self._version != self._known.version:
             found = (self._known.get(symbol) for symbol in self._symbols)
             self._sessions = frozenset(instrument.session for instrument in found if instrument)
             self._version = self._known.version
-        return any(is_open(session, now_us) for session in self._sessions)
+        return self._sessions
+
+    def is_open(self, now_us: int) -> bool:
+        """Whether any of them trades at an instant, in µs since the Unix epoch. Of what is not known yet, nothing is expected."""
+        return any(is_open(session, now_us) for session in self.sessions)

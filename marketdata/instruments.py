@@ -58,6 +58,16 @@ def _is_open_in(session: str, minute: int) -> bool:
     return local.weekday() < 5 and any(opens <= local.time() < closes for opens, closes in found.hours)
 
 
+def open_since(session: str, ts_us: int) -> int | None:
+    """When the trading hours began that an instant lies in, in µs; 0: they never do; None: nothing trades then."""
+    found = SESSIONS[session]
+    if found is None:
+        return 0
+    local = datetime.fromtimestamp(ts_us / 1e6, found.zone)
+    begun = [opens for opens, closes in found.hours if local.weekday() < 5 and opens <= local.time() < closes]
+    return round(datetime.combine(local.date(), begun[0], found.zone).timestamp() * 1e6) if begun else None
+
+
 class Instrument(msgspec.Struct, frozen=True):
     """One row of `marketdata.models.Instrument`, in flight."""
 

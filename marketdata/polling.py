@@ -11,7 +11,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -23,6 +23,7 @@ from marketdata import feeds, roster
 from marketdata.errors import FeedError, MarketDataError, StoreUnavailable
 from marketdata.feed_status import FRESH_US, FeedStatus, feed_status, note_status
 from marketdata.feeds import Batch, Feed, PolledFeed
+from marketdata.hours import Hours
 from marketdata.ingest import Accepted, Ingest
 from marketdata.instruments import Instruments, instruments
 from marketdata.leases import Lease, Leases
@@ -71,6 +72,7 @@ class _Running:
     entry: Entry
     feed: PolledFeed
     outage: Outage
+    hours: Hours
 
     @property
     def interval_us(self) -> int:
@@ -194,6 +196,9 @@ class Polling:
             rejected=last.rejected + (len(done.rejected) if done else 0),
             failures=last.failures + bool(failure),
             last_error=failure or last.last_error,
+            cadence_s=running.feed.interval_s,
+            heard_us=(last.heard_us or now_us()) if failure else now_us(),
+            sessions=sorted(running.hours.sessions),
             good_until_us=now_us() + max(FRESH_US, 3 * running.interval_us),
         )
         note_status(self._store, status)
@@ -208,11 +213,18 @@ class Polling:
     def _follow_roster(self) -> None:
         try:
             entries = self._read_roster()
+            self._forget(self._running.keys() - {entry.name for entry in entries})
             self._running = {entry.name: running for entry in entries if (running := self._run(entry))}
         except DatabaseError as error:
             self._database.failed(error)
         else:
             self._database.over()
+
+    def _forget(self, names: Collection[str]) -> None:
+        """Note that these were stopped on purpose."""
+        with suppress(StoreUnavailable):  # the note is out of date soon
+            for status in filter(None, [feed_status(self._store, name) for name in names]):
+                note_status(self._store, replace(status, good_until_us=0))
 
     def _run(self, entry: Entry) -> _Running | None:
         running = self._running.get(entry.name)
@@ -225,4 +237,4 @@ class Polling:
             outage.failed(error)
             return None
         assert isinstance(feed, PolledFeed)
-        return _Running(entry, feed, outage)
+        return _Running(entry, feed, outage, Hours((listing.symbol for listing in feed.listings()), self._known))

@@ -64,11 +64,16 @@ class Pulse:
             self.silence_s, self._beat_s, self._longest_s = 0.0, None, 0.0
 
     @property
+    def usual_s(self) -> float | None:
+        """The usual pause; None until it is learnt."""
+        return sorted(self._pauses)[len(self._pauses) * 9 // 10] if len(self._pauses) >= LEARNT else None
+
+    @property
     def allowance_s(self) -> float:
         """How long the feed may be silent now."""
-        if len(self._pauses) < LEARNT:
+        usual_s = self.usual_s
+        if usual_s is None:
             return FIRST_S
-        usual_s = sorted(self._pauses)[len(self._pauses) * 9 // 10]
         allowance_s = min(max(TIMES * usual_s, LEAST_S), MOST_S)
         return allowance_s if self._spoke else max(allowance_s, FIRST_S)
 

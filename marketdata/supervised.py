@@ -21,7 +21,7 @@ from marketdata.ingest import Ingest
 from marketdata.instruments import Instruments, instruments
 from marketdata.offers import Offered
 from marketdata.outage import Outage
-from marketdata.pulse import Pulse
+from marketdata.pulse import FIRST_S, TIMES, Pulse
 from marketdata.refusals import Refusals
 from marketdata.relief import Relief
 from marketdata.roster import Entry
@@ -35,6 +35,7 @@ DRAIN_S = 0.5
 PATIENCE_S = 60.0  # that long at a time a feed that can wait does so while Redis is away
 CONNECT_S = 60.0
 CLOSE_S = 0.5
+UNKNOWN_CADENCE_S = FIRST_S / TIMES  # until it is learnt
 
 Connect = Callable[[Entry], Awaitable[tuple[StreamingFeed, Ingest]]]
 
@@ -89,6 +90,7 @@ class SupervisedFeed:
         self._news, self._room = asyncio.Event(), asyncio.Event()
         self._connected = self._down = self._mute = self._ending = self._patient = False
         self._last_event_us: int | None = None
+        self._heard_us = wall()
         self._ticks = self._rejected = self._lost = 0
         self._held = self._duplicates = self._backwards = self._shed = 0
         self._last_error = ""
@@ -164,6 +166,9 @@ class SupervisedFeed:
             dropped=offers.backlog.dropped.total() + offers.failed.total() if offers else 0,
             failures=self._backoff.outage.failures,
             last_error=self._last_error,
+            cadence_s=0.0 if self._patient else self._pulse.usual_s or UNKNOWN_CADENCE_S,
+            heard_us=self._heard_us,
+            sessions=sorted(self._hours.sessions),
             good_until_us=self._wall() + FRESH_US,
         )
 
@@ -238,6 +243,7 @@ class SupervisedFeed:
             self._rejected += rubbish
             self._refusals.count(self._clock(), 0, rubbish)
         self._pulse.beat(self._clock())
+        self._heard_us = self._wall()
         self._backoff.over()
         self._connected, self._down, self._mute = True, False, False
         self._last_event_us = max((tick.ts for tick in ticks), default=self._last_event_us)

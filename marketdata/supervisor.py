@@ -9,6 +9,7 @@ from typing import Any
 
 from channels.db import database_sync_to_async
 from django.db import DatabaseError
+from msgspec.structs import replace
 
 from marketdata import feeds
 from marketdata.backoff import Backoff
@@ -88,7 +89,10 @@ class Supervisor:
         """Stop what shall no longer run or was edited, then start what is missing, be it that its task died."""
         wanted = {entry.name: entry for entry in await self._read_roster()}
         gone = [name for name, (feed, task) in self._feeds.items() if wanted.get(name) != feed.entry or task.done()]
-        await _end([self._feeds.pop(name)[1] for name in gone])
+        ended = {name: self._feeds.pop(name) for name in gone}
+        await _end([task for _, task in ended.values()])
+        if stopped := [replace(feed.status(), good_until_us=0) for name, (feed, _) in ended.items() if name not in wanted]:
+            await self._note(stopped)
         begun = [SupervisedFeed(wanted[name], self._connect) for name in sorted(wanted.keys() - self._feeds.keys())]
         self._line_up([*(feed for feed, _ in self._feeds.values()), *begun])
         for feed in begun:

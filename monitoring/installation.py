@@ -8,12 +8,14 @@ from typing import Any
 
 import redis
 
-from marketdata.feed_status import FeedStatus, feed_statuses
+from marketdata.feed_status import FeedStatus, fresh, noted_statuses
 from marketdata.redis_errors import reachable
 from marketdata.store import Store, now_us
 from monitoring import reports
 from monitoring.reports import Report
 from monitoring.samples import Sample, by_label, sample
+from monitoring.silence import feed_silence
+from monitoring.standings import alert_samples, standing_key
 
 ROLES = ("web", "feed", "worker", "beat")
 QUEUE = "marketdata"  # Celery's, see project/celery.py
@@ -40,16 +42,18 @@ class Snapshot:
         Raises:
             StoreUnavailable: it does not answer.
         """
-        feeds = feed_statuses(store)
+        feeds = noted_statuses(store)
         client, prefix = store.client, store.layout.prefix
         pipe: Any = client.pipeline(transaction=False)
         pipe.eval(*reports.question(prefix))
         pipe.get(beat_key(prefix))
         pipe.llen(f"{prefix}:celery:{QUEUE}")
+        pipe.get(standing_key(prefix))
         with reachable(client):
-            answer, beat, depth = pipe.execute()
-        found = reports.read(answer)
-        return cls(found, [*_feeds(feeds), *_celery(beat, depth), *_processes(found)])
+            answer, beat, depth, standing = pipe.execute()
+        found, now = reports.read(answer), now_us()
+        of_feeds = [*_feeds(fresh(feeds)), *feed_silence(feeds, now)]
+        return cls(found, [*of_feeds, *_celery(beat, depth), *_processes(found), *alert_samples(standing, now / 1e6)])
 
 
 def beat_key(prefix: str) -> str:

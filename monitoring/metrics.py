@@ -80,6 +80,12 @@ CELERY = (
 INSTALLATION = (
     Metric("tickwire_feed_up", "gauge", "1: the feed is connected and nothing is wrong with what it says.", ("feed",)),
     Metric("tickwire_feed_last_event_age_seconds", "gauge", "Since the event time of the feed's newest tick.", ("feed",)),
+    Metric(
+        "tickwire_feed_silence_ratio",
+        "gauge",
+        "Silence of the feed in open hours, in units of its cadence.",
+        ("feed",),
+    ),
     Metric("tickwire_feed_ticks_total", "counter", "Ticks of the feed that were accepted.", ("feed",)),
     Metric("tickwire_feed_rejected_total", "counter", "Ticks of the feed that were refused.", ("feed",)),
     Metric("tickwire_feed_lost_total", "counter", "Ticks of the feed that could not be published.", ("feed",)),
@@ -89,5 +95,7 @@ INSTALLATION = (
     Metric("tickwire_queue_depth", "gauge", "Tasks that wait for a worker."),
     Metric("tickwire_processes", "gauge", "Processes that report, by role.", ("role",)),
     Metric("tickwire_alerts_firing", "gauge", "Alerts that fire, by severity.", ("severity",)),
+    Metric("tickwire_alerts_age_seconds", "gauge", "Since the alert rules were last evaluated."),
+    Metric("tickwire_undelivered_notifications", "gauge", "Messages about alerts that failed, and wait or were given up."),
 )
 METRICS: dict[str, Metric] = {metric.name: metric for metric in (*SERVING, *PROCESS, *CELERY, *INSTALLATION)}

@@ -12,6 +12,7 @@ from django.core.asgi import get_asgi_application
 
 http = get_asgi_application()  # sets Django up: what follows may import models
 
+from monitoring.fallback import Fallback  # noqa: E402
 from monitoring.health import Health  # noqa: E402
 from monitoring.watch import watches  # noqa: E402
 from realtime.routing import websocket_urlpatterns  # noqa: E402
@@ -19,13 +20,18 @@ from realtime.shortcut import Shortcut  # noqa: E402
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
-    """Make the node before the first request. Servers that know no lifespan make it with the first connection."""
+    """Make the node and its watch before the first request, and see that alert rules are evaluated. Servers that know no lifespan
+    make the node with the first connection.
+    """
+    fallback = Fallback()
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
             await watches.here()  # and with it the node
+            fallback.start()
             await send({"type": "lifespan.startup.complete"})
         else:
+            fallback.stop()
             await send({"type": "lifespan.shutdown.complete"})
             return
 

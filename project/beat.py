@@ -1,4 +1,4 @@
-"""The clock of polled publishing: sends a tick when it can be taken, drops it otherwise, and says so once."""
+"""The clock of polled publishing and of alerts: sends a tick when it can be taken, drops it otherwise, and says so once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Scheduler(beat.Scheduler):
-    """Celery's scheduler without a file: there is one entry, and it is due again in a moment."""
+    """Celery's scheduler without a file: its entries are few, and due again in a moment."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._outage = Outage("sending beat ticks", log)

@@ -19,6 +19,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 from django.conf import settings
 
 from marketdata import correlation
+from monitoring.alerts import ROUND_S
 
 _config = settings.TICKWIRE
 _tick_s = _config.sources.poll_tick_s
@@ -59,10 +60,15 @@ app.conf.update(
             "task": "marketdata.tasks.publish_market_data",
             "schedule": _tick_s,
             "options": {"expires": _tick_s},
-        }
+        },
+        "evaluate-alerts": {
+            "task": "monitoring.tasks.evaluate_alerts",
+            "schedule": ROUND_S,
+            "options": {"expires": ROUND_S},
+        },
     },
 )
-app.autodiscover_tasks(["marketdata"])
+app.autodiscover_tasks(["marketdata", "monitoring"])
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]  # celery ships no types

@@ -14,8 +14,8 @@ class RealtimeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Tell of changes and note them, and see to the first plans and roles after every migration; a data migration would
-        lose them to the flush between tests.
+        """Tell of changes and note them, and see to the first plans after every migration; a data migration would lose them to
+        the flush between tests. The roles wait for the applications above (`monitoring.apps`).
         """
         pre_migrate.connect(_before_migration, sender=self)
         post_migrate.connect(_load_first_rows, sender=self)
@@ -33,11 +33,8 @@ def _before_migration(using: str, **_: Any) -> None:
 
 def _load_first_rows(**given: Any) -> None:
     from realtime.limits import load_first_plans
-    from realtime.roles import load_roles
 
-    found = given.get("apps", apps)  # a flush, unlike a migration, gives none
-    load_first_plans(found)
-    load_roles(found)
+    load_first_plans(given.get("apps", apps))  # a flush, unlike a migration, gives none
 
 
 def _watch() -> None:

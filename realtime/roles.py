@@ -22,12 +22,13 @@ VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
 OPERATED = {  # what an operator does beyond looking, by application
     "marketdata": ("add_instrument", "change_instrument", "delete_instrument", "add_feed", "change_feed", "delete_feed"),
     "realtime": ("add_account", "change_account", "change_apikey", "disconnect", "add_ban", "change_ban", "delete_ban"),
+    "monitoring": ("change_alertrule", "test_notifier"),  # silence a rule, and see whether anybody hears
 }
 
 PERMISSIONS = Permission._meta.db_table
 
 _known: frozenset[int] | None = None  # permissions before the migration that is going on; None: there is none
-_EVERYTHING = Q(content_type__app_label__in=["marketdata", "realtime"]) | Q(
+_EVERYTHING = Q(content_type__app_label__in=["marketdata", "realtime", "monitoring"]) | Q(
     content_type__app_label="auth", content_type__model__in=["user", "group"]
 )
 _LOOKING = _EVERYTHING & Q(codename__startswith="view_")

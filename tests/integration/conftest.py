@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from realtime.frames import Encoding, encoding
 from realtime.hub import Hub
 from realtime.limits import Limits
 from realtime.principal import Principal
+from tests.integration.alert_parts import Installation, Webhook, webhook
 
 _names = itertools.count()
 
@@ -109,3 +110,18 @@ async def desk(redis_url: str, prefix: str) -> AsyncIterator[Desk]:
     await hub.stop()
     await store.close()
     await layer.close()
+
+
+@pytest.fixture
+def installation(redis_url: str, prefix: str) -> Iterator[Installation]:
+    """An installation whose values the test sets, with an evaluator of alert rules."""
+    found = Installation(redis_url, prefix)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def hook() -> Iterator[Webhook]:
+    """A webhook that takes what it is sent."""
+    with webhook() as found:
+        yield found

@@ -44,6 +44,7 @@ GET    /admin/login/                         200     200    200   200     200   
 POST   /admin/login/                         403     403    200   403     403   403     200    403   200   403     403     200
 GET    /admin/logout/                        302     302    302   302     302   302     405    302   405   302     302     302
 POST   /admin/logout/                        403     403    302   403     403   403     200    403   200   403     403     302
+GET    /admin/monitoring/notifier/<pk>/test/ 302     302    302   302     302   302     405    302   405   302     302     302
 GET    /admin/jsi18n/                        302     302    302   302     302   302     200    302   200   302     302     302
 GET    /admin/password_change/               302     302    302   302     302   302     200    302   200   302     302     302
 GET    /admin/password_change/done/          302     302    302   302     302   302     200    302   200   302     302     302
@@ -51,11 +52,23 @@ GET    /admin/*                              302     302    302   302     302   
 POST   /admin/*                              login   login  login login   login login   any    login any   login   login   login
 GET    /api/docs/                            200     200    200   200     200   200     200    200   200   401     401     200
 GET    /api/schema/                          200     200    200   200     200   200     200    200   200   401     401     200
+GET    /api/v1/admin/alert-rules/            401     401    403   403     403   403     200    200   200   401     401     401
+POST   /api/v1/admin/alert-rules/            401     401    403   403     403   403     403    403   400   401     401     401
+GET    /api/v1/admin/alert-rules/<pk>/       401     401    403   403     403   403     404    404   404   401     401     401
+PATCH  /api/v1/admin/alert-rules/<pk>/       401     401    403   403     403   403     403    403   404   401     401     401
+DELETE /api/v1/admin/alert-rules/<pk>/       401     401    403   403     403   403     403    403   404   401     401     401
+GET    /api/v1/admin/alerts/                 401     401    403   403     403   403     200    200   200   401     401     401
 GET    /api/v1/admin/connections/            401     401    403   403     403   403     200    200   200   401     401     401
 DELETE /api/v1/admin/connections/<session>/  401     401    403   403     403   403     403    403   404   401     401     401
 GET    /api/v1/admin/feeds/                  401     401    403   403     403   403     200    200   200   401     401     401
 GET    /api/v1/admin/nodes/                  401     401    403   403     403   403     200    200   200   401     401     401
 POST   /api/v1/admin/nodes/<node>/drain/     401     401    403   403     403   403     403    403   404   401     401     401
+GET    /api/v1/admin/notifiers/              401     401    403   403     403   403     200    200   200   401     401     401
+POST   /api/v1/admin/notifiers/              401     401    403   403     403   403     403    403   400   401     401     401
+GET    /api/v1/admin/notifiers/<pk>/         401     401    403   403     403   403     404    404   404   401     401     401
+PATCH  /api/v1/admin/notifiers/<pk>/         401     401    403   403     403   403     403    403   404   401     401     401
+DELETE /api/v1/admin/notifiers/<pk>/         401     401    403   403     403   403     403    403   404   401     401     401
+POST   /api/v1/admin/notifiers/<pk>/test/    401     401    403   403     403   403     403    403   404   401     401     401
 GET    /api/v1/admin/stats/                  401     401    403   403     403   403     200    200   200   401     401     401
 GET    /api/v1/admin/topics/                 401     401    403   403     403   403     200    200   200   401     401     401
 POST   /api/v1/auth/ticket/                  401     401    200   403     200   200     200    200   200   401     401     401
@@ -93,6 +106,7 @@ VALUES = {
     "prefix": "spare000",
     "session": "nobodys",
     "node": "nowhere",
+    "pk": "999",
 }  # what stands in addresses
 QUERIES = {
     "/api/v1/snapshots/": "topics=quote.AAPL",

@@ -18,7 +18,7 @@ from tests.system.permissions import BODIES, NAMED, NO_ANONYMOUS, PLANT, QUERIES
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 REFUSED = {401, 403, 405}
-ADMIN = {"/admin/^(?P<app_label>auth|marketdata|realtime)/$": "/admin/auth/", "/admin/(?P<url>.*)$": "/admin/nothing/"}
+ADMIN = {"/admin/^(?P<app_label>marketdata|realtime|auth|monitoring)/$": "/admin/auth/", "/admin/(?P<url>.*)$": "/admin/nothing/"}
 TOKEN = "c" * 32
 LOGOUT = "/admin/logout/"
 _addresses = itertools.count()

@@ -68,5 +68,5 @@ def test_a_broker_that_is_away_is_logged_once(scheduler, monkeypatch, caplog):
     assert [record.message for record in caplog.records] == ["sending beat ticks: gone"]
 
 
-def test_nothing_but_the_tick_is_scheduled():
-    assert list(Scheduler(celery.app).schedule) == ["publish-market-data"]
+def test_nothing_but_the_ticks_of_feeds_and_alerts_is_scheduled():
+    assert sorted(Scheduler(celery.app).schedule) == ["evaluate-alerts", "publish-market-data"]
