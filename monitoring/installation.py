@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import redis
+from django.conf import settings
 
+from marketdata import dial
 from marketdata.feed_status import FeedStatus, fresh, noted_statuses
 from marketdata.redis_errors import reachable
 from marketdata.store import Store, now_us
@@ -18,11 +21,12 @@ from monitoring.silence import feed_silence
 from monitoring.standings import alert_samples, standing_key
 
 ROLES = ("web", "feed", "worker", "beat")
+BROKER_S = 1.0  # for a broker apart from the bus
 QUEUE = "marketdata"  # Celery's, see project/celery.py
 
 
 class Snapshot:
-    """Everything that is known of the installation at one moment: two round trips to Redis.
+    """Everything that is known of the installation at one moment: two round trips to Redis, one more to a broker of its own.
 
     Attributes:
         reports: of all processes.
@@ -47,13 +51,33 @@ class Snapshot:
         pipe: Any = client.pipeline(transaction=False)
         pipe.eval(*reports.question(prefix))
         pipe.get(beat_key(prefix))
-        pipe.llen(f"{prefix}:celery:{QUEUE}")
         pipe.get(standing_key(prefix))
+        pipe.llen(_queue(prefix))
         with reachable(client):
-            answer, beat, depth, standing = pipe.execute()
+            answer, beat, standing, depth = pipe.execute()
+        depth = depth if (broker := _broker()) is None else _waiting(broker, prefix)
         found, now = reports.read(answer), now_us()
         of_feeds = [*_feeds(fresh(feeds)), *feed_silence(feeds, now)]
         return cls(found, [*of_feeds, *_celery(beat, depth), *_processes(found), *alert_samples(standing, now / 1e6)])
+
+
+def _queue(prefix: str) -> str:
+    return f"{prefix}:celery:{QUEUE}"
+
+
+@cache
+def _broker() -> redis.Redis | None:
+    """Celery's broker, where that is not the bus's Redis."""
+    url = settings.TICKWIRE.bus.broker_url
+    return dial.client(url, BROKER_S) if url else None
+
+
+def _waiting(broker: redis.Redis, prefix: str) -> int | None:
+    """How many tasks wait there; None: it does not answer, and nobody knows."""
+    try:
+        return cast(int, broker.llen(_queue(prefix)))
+    except (redis.RedisError, OSError):
+        return None
 
 
 def beat_key(prefix: str) -> str:
@@ -80,10 +104,11 @@ def _feeds(feeds: Sequence[FeedStatus]) -> Iterator[Sample]:
         yield sample("tickwire_feed_waiting", feed.waiting + feed.buffered, **label)
 
 
-def _celery(beat: bytes | None, depth: int) -> Iterator[Sample]:
+def _celery(beat: bytes | None, depth: int | None) -> Iterator[Sample]:
     if beat is not None:
         yield sample("tickwire_beat_age_seconds", max(0, now_us() - int(beat)) / 1e6)
-    yield sample("tickwire_queue_depth", depth)
+    if depth is not None:
+        yield sample("tickwire_queue_depth", depth)
 
 
 def _processes(found: Sequence[Report]) -> list[Sample]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import redis
-from celery import signals
+from celery import current_app, signals
 from django.conf import settings
 
 from marketdata import dial
@@ -29,7 +29,7 @@ class Labour:
 
     def __init__(self) -> None:
         self.times: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(LATENCY_S))
-        self.failures: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter({_short(name): 0 for name in current_app.tasks if not name.startswith("celery.")})
         self._begun: dict[str, float] = {}
         self._client = dial.client(settings.TICKWIRE.redis_url, WAIT_S)
         self._outage = Outage("noting that beat's ticks are carried out", logger)

@@ -28,7 +28,8 @@ LABELLED = {  # the same of those that the hub counts apart, as `command:subscri
     "close": ("tickwire_closes_total", "code"),
     "gap": ("tickwire_gaps_total", "reason"),
 }
-GAPS = ("broker", "history", "overflow")  # exported from the start, so that an alert sees the first one
+# exported from the start, so that an alert sees the first one
+FROM_THE_START = {"gap:broker": 0, "gap:history": 0, "gap:overflow": 0, "error:internal": 0}
 
 
 def serving_samples(canary: Canary, latency: LatencyProbe) -> Iterator[Sample | Buckets]:
@@ -62,7 +63,7 @@ def _hub_samples(canary: Canary) -> Iterator[Sample]:
 def _counted(counts: Mapping[str, int]) -> Iterator[Sample]:
     for name, metric in TOTALS.items():
         yield sample(metric, counts.get(name, 0))
-    for name, count in {**dict.fromkeys((f"gap:{reason}" for reason in GAPS), 0), **counts}.items():
+    for name, count in (FROM_THE_START | dict(counts)).items():
         kind, colon, value = name.partition(":")
         if colon and kind in LABELLED:
             metric, label = LABELLED[kind]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,7 +12,7 @@ import redis
 
 from marketdata.feed_status import FeedStatus, note_status
 from marketdata.store import Layout, Store, now_us
-from monitoring import reports
+from monitoring import installation, reports
 from monitoring.installation import Snapshot, note_beat
 from monitoring.reports import Identity, Report
 from monitoring.samples import Sample, sample
@@ -100,3 +102,23 @@ def test_feeds_beat_and_queue_are_measured_once(store: Store) -> None:
 
 def test_before_the_first_beat_there_is_no_age(store: Store) -> None:
     assert Sample("tickwire_beat_age_seconds", (), 0.0).name not in {each.name for each in Snapshot.take(store).samples}
+
+
+def test_a_queue_on_a_broker_of_its_own_is_counted_there(store: Store, redis_url: str, settings: Any) -> None:
+    bus = dataclasses.replace(settings.TICKWIRE.bus, broker_url=f"{redis_url}?db=5")
+    settings.TICKWIRE = dataclasses.replace(settings.TICKWIRE, bus=bus)
+    installation._broker.cache_clear()
+    broker = installation._broker()
+    assert broker is not None
+    broker.rpush(f"{store.layout.prefix}:celery:marketdata", "one", "two", "three")
+    assert values(Snapshot.take(store))["tickwire_queue_depth", ()] == 3
+    broker.close()
+    installation._broker.cache_clear()
+
+
+def test_of_a_broker_that_is_away_nothing_is_said(store: Store, settings: Any) -> None:
+    bus = dataclasses.replace(settings.TICKWIRE.bus, broker_url="unix:///nowhere/redis.sock")
+    settings.TICKWIRE = dataclasses.replace(settings.TICKWIRE, bus=bus)
+    installation._broker.cache_clear()
+    assert ("tickwire_queue_depth", ()) not in values(Snapshot.take(store))
+    installation._broker.cache_clear()
