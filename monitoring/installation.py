@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -75,7 +75,7 @@ def _broker() -> redis.Redis | None:
 def _waiting(broker: redis.Redis, prefix: str) -> int | None:
     """How many tasks wait there; None: it does not answer, and nobody knows."""
     try:
-        return cast(int, broker.llen(_queue(prefix)))
+        return broker.llen(_queue(prefix))
     except (redis.RedisError, OSError):
         return None
 
