@@ -12,9 +12,8 @@ from django.test import RequestFactory
 
 from monitoring.masks import LONGEST, masked, masked_value
 
-SECRET = (
-    base64.urlsafe_b64encode(hashlib.sha256(b"not one of ours").digest()).decode().rstrip("=")
-)  # parallel runs name tests alike
+# the same in each process: those of a parallel run must name tests alike
+SECRET = base64.urlsafe_b64encode(hashlib.sha256(b"not one of ours").digest()).decode().rstrip("=")
 KEY = f"tw_abcd1234_{SECRET}"
 TICKET = f"tk_{SECRET}"
 TOKEN = jwt.encode({"sub": "alice", "exp": 4_000_000_000}, "k" * 32, algorithm="HS256")
