@@ -12,7 +12,7 @@ from django.test import Client
 
 from marketdata.feed_status import FRESH_US, FeedStatus, note_status
 from marketdata.store import Store, now_us
-from monitoring import views
+from monitoring import registry
 
 pytestmark = pytest.mark.django_db
 
@@ -23,10 +23,10 @@ def test_it_says_what_is_wrong_who_writes_and_what_was_dropped(store: Store) -> 
     note_status(store, noted)
     staff = Client()
     staff.force_login(User.objects.create_user("boss", is_staff=True))
-    views._store.cache_clear()
+    registry.store.cache_clear()
     (feed,) = staff.get("/api/v1/admin/feeds/").json()["feeds"]
-    views._store().close()
-    views._store.cache_clear()
+    registry.store().close()
+    registry.store.cache_clear()
     assert (feed["name"], feed["healthy"], feed["fault"], feed["standby_for"]) == ("second", False, "mute", "main")
     counts = ("active_symbols", "held", "duplicates", "backwards", "conflated", "shed", "buffered", "dropped")
     assert [feed[name] for name in counts] == [0] * len(counts)
