@@ -13,6 +13,8 @@ from django.core.asgi import get_asgi_application
 http = get_asgi_application()  # sets Django up: what follows may import models
 
 from monitoring.health import Health  # noqa: E402
+from monitoring.historian import historians  # noqa: E402
+from monitoring.routing import websocket_urlpatterns as monitor_urlpatterns  # noqa: E402
 from realtime.node import Node  # noqa: E402
 from realtime.routing import websocket_urlpatterns  # noqa: E402
 from realtime.shortcut import Shortcut  # noqa: E402
@@ -24,6 +26,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
         message = await receive()
         if message["type"] == "lifespan.startup":
             await Node.here()
+            await historians.here()
             await send({"type": "lifespan.startup.complete"})
         else:
             await send({"type": "lifespan.shutdown.complete"})
@@ -31,5 +34,5 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
 
 
 application = ProtocolTypeRouter(
-    {"http": Health(Shortcut(http)), "websocket": URLRouter(websocket_urlpatterns), "lifespan": lifespan}
+    {"http": Health(Shortcut(http)), "websocket": URLRouter([*websocket_urlpatterns, *monitor_urlpatterns]), "lifespan": lifespan}
 )
