@@ -49,12 +49,13 @@ def decode(text: str | bytes) -> Command:
         BadCommand: 104 for an unknown op, 107 for anything else that is wrong.
     """
     try:
-        return _read(text)
+        command: Command = _read(text)
     except msgspec.ValidationError as error:
         code = Code.UNKNOWN_OP if "`$.op`" in str(error) else Code.BAD_REQUEST
         raise BadCommand(code, str(error).replace("`", "'"), _id(text)) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise BadCommand(Code.BAD_REQUEST, "not JSON") from None
+    return command
 
 
 def _id(text: str | bytes) -> CommandId:

@@ -1,4 +1,4 @@
-"""How the whole installation fares at one moment: some twenty numbers, its processes and its feeds, made from successive snapshots."""
+"""How the whole installation fares at one moment: its numbers, processes and feeds, made from successive snapshots."""
 
 from __future__ import annotations
 

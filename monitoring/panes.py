@@ -68,7 +68,7 @@ class FeedRow(FeedStatus, frozen=True, kw_only=True):
 
 
 class TaskRow(msgspec.Struct, frozen=True):
-    """A Celery task over the last minute. Times are seconds, null where it did not run; `failures` count from the worker's start."""
+    """A Celery task over the last minute. Times are seconds, null where it did not run; `failures` are the worker's."""
 
     name: str
     rate: Rate
