@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from realtime.node import VERSION
 from realtime.rights import DISCONNECT
 
-TABS = {"overview": "Overview", "connections": "Connections", "topics": "Topics", "feeds": "Feeds and tasks", "alerts": "Alerts"}
+TABS = ("overview", "connections", "topics", "feeds", "alerts")
 
 
 @require_safe
@@ -21,7 +21,7 @@ TABS = {"overview": "Overview", "connections": "Connections", "topics": "Topics"
 def monitor(request: HttpRequest, tab: str) -> HttpResponse:
     """The page; who is not staff is sent to the admin's login and comes back from there."""
     may_disconnect = request.user.has_perm(DISCONNECT)
-    return render(request, "monitor.html", {"tab": tab, "tabs": TABS, "version": VERSION, "may_disconnect": may_disconnect})
+    return render(request, "monitor.html", {"tab": tab, "version": VERSION, "may_disconnect": may_disconnect})
 
 
 urlpatterns = [
