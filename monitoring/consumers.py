@@ -63,7 +63,7 @@ class MonitorConsumer(AsyncConsumer):
         """Accept, and welcome staff; close all others."""
         self._correlations = Correlations("monitor")
         self._correlations.begin_next()
-        node, audience = await Node.here(), await audiences.here()
+        audience = await audiences.here()
         offered = self.scope.get("subprotocols", [])
         refusal = await self._refusal(offered)
         chosen = SUBPROTOCOL if SUBPROTOCOL in offered else None
@@ -75,6 +75,7 @@ class MonitorConsumer(AsyncConsumer):
             return
         self.audience, self._bucket = audience, TokenBucket(COMMANDS_PER_SECOND, COMMAND_BURST, _time())
         audience.enter(self)
+        node = await Node.here()
         who = {"server": f"tickwire/{VERSION}", "node": node.name, "user": self.principal.name, "time": now_us()}
         self._reply(protocol.message("welcome", **who, views=get_args(View), every_ms=round(EVERY_S * 1000)))
 
