@@ -24,6 +24,7 @@ USUAL_POINTS, MOST_POINTS = 720, 5000
 LAST_US = 2**53 - 1
 STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 86_400)
 _NAMES = ", ".join(f"`{name}`" for name in SERIES)
+_LIST = {"type": "string", "pattern": "^({0})(,({0}))*$".format("|".join(SERIES))}
 _EXAMPLE = {
     "step": 60, "times": [1731672000000000, 1731672060000000],
     "series": {"delivered": [48211.5, 50120.25], "latency_p99": [0.004, None]},
@@ -60,7 +61,7 @@ class HistoryView(APIView):
         operation_id="monitor_history",
         summary="The monitor's series over time: seconds for an hour, minutes for thirty days",
         parameters=[
-            OpenApiParameter("series", str, description=f"names, with commas between them; all by default: {_NAMES}"),
+            OpenApiParameter("series", _LIST, description=f"names, with commas between them; all by default: {_NAMES}"),
             *(
                 OpenApiParameter(name, {"type": "integer", "minimum": 0, "maximum": LAST_US}, description=text)
                 for name, text in (("from", "µs since the Unix epoch; an hour before `to` by default"), ("to", "the same; now"))
