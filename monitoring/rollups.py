@@ -2,7 +2,7 @@
 
 Rules of this file:
 1. Rows are written in bulk, and writing one again changes nothing: two writers for a moment do no harm.
-2. What is old goes: an hour of seconds and thirty days of minutes are 46,800 rows at most, some 20 MB.
+2. What is old goes: an hour of seconds and thirty days of minutes are 46,800 rows at most, some 25 MB.
 3. A minute is made of the seconds that were seen; of one without any there is no row.
 """
 

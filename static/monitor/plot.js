@@ -6,6 +6,11 @@ import { figure } from "./figures.js";
 
 const HEIGHT = 150;
 const COLOURS = ["--up", "--down"];
+/** Steps of an axis of seconds: 1, 2, 5 … milliseconds, then what clocks have. */
+const TIMES = [
+  ...[-6, -5, -4, -3, -2, -1, 0].flatMap((power) => [1, 2, 5].map((step) => Number(`${step}e${power}`))),
+  ...[10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 172_800, 432_000, 864_000],
+];
 const sync = uPlot.sync("monitor");
 
 export class Plot {
@@ -64,12 +69,12 @@ export class Plot {
       width,
       height: HEIGHT,
       padding: [8, 8, 0, 0],
-      cursor: { sync: { key: sync.key }, drag: { setScale: false }, points: { size: 6 } },
+      cursor: { sync: { key: sync.key }, drag: { setScale: false }, points: { size: 6 }, hover: { prox: 30 } },
       legend: { live: true },
       scales: { x: { range: () => this.#window }, y: { range: (_, least, most) => [0, most > 0 ? most * 1.08 : 1] } },
       axes: [
         { ...axis, grid, values: uPlotTimes, space: 48, size: 24 },
-        { ...axis, grid, size: 58, space: 28, gap: 4, values: (_, splits) => splits.map((value) => figure(value, this.unit)) },
+        { ...axis, grid, incrs: this.unit === "s" ? TIMES : undefined, size: 58, space: 28, gap: 4, values: (_, splits) => splits.map((value) => figure(value, this.unit)) },
       ],
       series: [
         { label: "At", value: (_, time) => (time === null ? "now" : clock(time)) },
