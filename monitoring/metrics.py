@@ -40,6 +40,7 @@ SERVING = (
     Metric("tickwire_updates_received_total", "counter", "Updates that the bus brought."),
     Metric("tickwire_updates_delivered_total", "counter", "Updates handed to clients' sockets, each client's counted."),
     Metric("tickwire_frames_total", "counter", "Writes to clients' sockets, each with one or more frames."),
+    Metric("tickwire_sent_bytes_total", "counter", "Bytes handed to clients' sockets, but for the last ones of those that left."),
     Metric("tickwire_encodes_total", "counter", "Messages made into bytes, once for all who get them."),
     Metric("tickwire_batch_updates", "histogram", "Topics with something new in one flush.", (), FLUSH_SIZES),
     Metric("tickwire_delivery_latency_seconds", "histogram", "From publish to socket write, of sampled updates.", (), LATENCY_S),

@@ -1,4 +1,4 @@
-"""Alert rules, who is told, alerts as they happened, and every attempt to tell somebody."""
+"""Alert rules, who is told, alerts as they happened, every attempt to tell somebody; and how the installation fared."""
 
 from __future__ import annotations
 
@@ -230,3 +230,18 @@ class Turn(models.Model):
 def labels_text(labels: Any) -> str:
     """Labels as a person reads them."""
     return ", ".join(f"{name}={value}" for name, value in dict(labels).items())
+
+
+class Rollup(models.Model):
+    """The overview's series over a second or a minute; see `monitoring.rollups`."""
+
+    step_s = models.PositiveSmallIntegerField()
+    at = models.PositiveBigIntegerField(help_text="When it began, seconds since the Unix epoch.")
+    values = models.JSONField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["step_s", "at"], name="one_rollup_per_moment")]
+
+    def __str__(self) -> str:
+        return f"{self.step_s} s from {self.at}"

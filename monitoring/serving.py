@@ -12,6 +12,7 @@ from monitoring.samples import Buckets, Sample, buckets, by_label, sample
 if TYPE_CHECKING:
     from monitoring.canary import Canary
     from monitoring.latency import LatencyProbe
+    from monitoring.traffic import Traffic
 
 TOTALS = {  # what the hub counts: which metric that is
     "received": "tickwire_updates_received_total",
@@ -32,9 +33,10 @@ LABELLED = {  # the same of those that the hub counts apart, as `command:subscri
 FROM_THE_START = {"gap:broker": 0, "gap:history": 0, "gap:overflow": 0, "error:internal": 0}
 
 
-def serving_samples(canary: Canary, latency: LatencyProbe) -> Iterator[Sample | Buckets]:
+def serving_samples(canary: Canary, latency: LatencyProbe, traffic: Traffic) -> Iterator[Sample | Buckets]:
     """Everything about this process and its hub."""
     yield from own_samples()
+    yield sample("tickwire_sent_bytes_total", traffic.read(canary.node.hub.connections))
     yield from _hub_samples(canary)
     yield from _counted(canary.node.hub.counts)
     yield buckets("tickwire_batch_updates", canary.node.hub.flush_sizes)

@@ -20,6 +20,7 @@ from monitoring.process import garbage
 from monitoring.reports import Identity, Report
 from monitoring.samples import Sample, sample
 from monitoring.serving import serving_samples
+from monitoring.traffic import Traffic
 from realtime.node import Node
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class Watch:
     """Of one serving process.
 
     Attributes:
-        canary, latency: what they are called.
+        canary, latency, traffic: what they are called.
         task: what reports.
     """
 
@@ -37,6 +38,7 @@ class Watch:
         self.node = node
         self.canary = Canary(node)
         self.latency = LatencyProbe(node.hub)
+        self.traffic = Traffic()
         self.identity = Identity(node.name, "web", node.started_us, settings.TICKWIRE.serving.public_address)
         self.task = KeptTask("report", self._run, logger)
         self._outage = Outage("reporting how this process fares", logger)
@@ -75,7 +77,11 @@ class Watch:
         """How this process fares now."""
         hub = self.node.hub
         return self.identity.report(
-            [*serving_samples(self.canary, self.latency), *self._redis(), sample("tickwire_ready", not self.failed())],
+            [
+                *serving_samples(self.canary, self.latency, self.traffic),
+                *self._redis(),
+                sample("tickwire_ready", not self.failed()),
+            ],
             load=min(1.0, len(hub.connections) / settings.TICKWIRE.serving.max_connections + max(hub.lags_us) / 1e6),
             connections=len(hub.connections),
             draining=self.node.draining,

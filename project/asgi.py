@@ -14,6 +14,8 @@ http = get_asgi_application()  # sets Django up: what follows may import models
 
 from monitoring.fallback import Fallback  # noqa: E402
 from monitoring.health import Health  # noqa: E402
+from monitoring.historian import historians  # noqa: E402
+from monitoring.routing import websocket_urlpatterns as monitor_urlpatterns  # noqa: E402
 from monitoring.watch import watches  # noqa: E402
 from realtime.routing import websocket_urlpatterns  # noqa: E402
 from realtime.shortcut import Shortcut  # noqa: E402
@@ -28,6 +30,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
         message = await receive()
         if message["type"] == "lifespan.startup":
             await watches.here()  # and with it the node
+            await historians.here()
             fallback.start()
             await send({"type": "lifespan.startup.complete"})
         else:
@@ -37,5 +40,5 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
 
 
 application = ProtocolTypeRouter(
-    {"http": Health(Shortcut(http)), "websocket": URLRouter(websocket_urlpatterns), "lifespan": lifespan}
+    {"http": Health(Shortcut(http)), "websocket": URLRouter([*websocket_urlpatterns, *monitor_urlpatterns]), "lifespan": lifespan}
 )

@@ -148,6 +148,7 @@ STATICFILES_DIRS = [
         (f"vendor/{name}", folder)
         for name, folder in {
             "lightweight-charts": BASE_DIR / "node_modules" / "lightweight-charts" / "dist",
+            "uplot": BASE_DIR / "node_modules" / "uplot" / "dist",
         }.items()
         if folder.is_dir()
     ),

@@ -24,6 +24,7 @@ urlpatterns = [
     path("chart/", chart, name="chart"),
     path("favicon.ico", icon),
     path("admin/", admin.site.urls),
+    path("monitor/", include("monitoring.pages")),
     path("api/v1/", include("marketdata.urls")),
     path("api/v1/", include("realtime.urls")),
     path("api/v1/", include("monitoring.urls")),

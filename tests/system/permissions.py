@@ -61,6 +61,7 @@ GET    /api/v1/admin/alerts/                 401     401    403   403     403   
 GET    /api/v1/admin/connections/            401     401    403   403     403   403     200    200   200   401     401     401
 DELETE /api/v1/admin/connections/<session>/  401     401    403   403     403   403     403    403   404   401     401     401
 GET    /api/v1/admin/feeds/                  401     401    403   403     403   403     200    200   200   401     401     401
+GET    /api/v1/admin/history/                401     401    403   403     403   403     200    200   200   401     401     401
 GET    /api/v1/admin/nodes/                  401     401    403   403     403   403     200    200   200   401     401     401
 POST   /api/v1/admin/nodes/<node>/drain/     401     401    403   403     403   403     403    403   404   401     401     401
 GET    /api/v1/admin/notifiers/              401     401    403   403     403   403     200    200   200   401     401     401
@@ -92,6 +93,11 @@ GET    /api/v1/tickers/                      200     401    200   200     200   
 GET    /api/v1/tickers/<symbol>/             200     401    200   200     200   200     200    200   200   401     401     200
 GET    /api/v1/topics/<topic>/history/       200     401    200   200     200   200     200    200   200   401     401     200
 GET    /api/v1/trades/<symbol>/              200     401    200   200     200   200     200    200   200   401     401     200
+GET    /monitor/                             302     302    302   302     302   302     200    302   200   302     302     302
+GET    /monitor/alerts/                      302     302    302   302     302   302     200    302   200   302     302     302
+GET    /monitor/connections/                 302     302    302   302     302   302     200    302   200   302     302     302
+GET    /monitor/feeds/                       302     302    302   302     302   302     200    302   200   302     302     302
+GET    /monitor/topics/                      302     302    302   302     302   302     200    302   200   302     302     302
 GET    /udf/config                           200     401    200   200     200   200     200    200   200   401     401     200
 GET    /udf/history                          200     401    200   200     200   200     200    200   200   401     401     200
 GET    /udf/quotes                           200     401    200   200     200   200     200    200   200   401     401     200
