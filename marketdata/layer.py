@@ -92,7 +92,7 @@ class Bus:
         await asyncio.gather(*(self._reader.subscribe(channels[at : at + CHUNK]) for at in range(0, len(channels), CHUNK)))
 
     def redirect(self, channel: bytes, receiver: Message) -> Message | None:
-        """Give a followed channel's payloads to another function from now on; returns the one before. None: it is not followed."""
+        """Give a followed channel's payloads to another function. Returns the one before; None: it is not followed."""
         before = self._receivers.get(channel)
         if before is not None:
             self._receivers[channel] = receiver

@@ -42,7 +42,9 @@ class Traced(msgspec.Struct, frozen=True, kw_only=True):
     event_us: Time
     published_us: Time
     received_us: Time
-    written_us: Annotated[int | None, msgspec.Meta(description="to sockets that follow every update, µs since the Unix epoch")]
+    written_us: Annotated[
+        int | None, msgspec.Meta(description="to sockets; null: those that follow the topic there want fewer updates")
+    ]
     asked: Annotated[bool, msgspec.Meta(description="somebody asked for it; otherwise it is a sample")]
 
 

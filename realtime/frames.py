@@ -138,4 +138,4 @@ def _payloads(frames: bytes) -> Iterator[bytes]:
             size = 2 if length == 126 else 8
             length, at = int.from_bytes(frames[at : at + size], "big"), at + size
         data, at = frames[at : at + length], at + length
-        yield zlib.decompress(data + b"\0\0\xff\xff", wbits=-WINDOW_BITS) if first & RSV1 else data
+        yield zlib.decompressobj(-WINDOW_BITS).decompress(data + b"\0\0\xff\xff") if first & RSV1 else data

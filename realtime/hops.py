@@ -17,7 +17,7 @@ class Hop(NamedTuple):
 
     Attributes:
         received_us: the bus brought it.
-        written_us: it was written to the sockets that follow every update; None: no such socket followed.
+        written_us: it was written to sockets; None: to none, those that follow the topic want fewer updates.
     """
 
     topic: str
@@ -62,12 +62,18 @@ class Hops:
     def note(self, entries: Sequence[Entry]) -> None:
         """Called by a flush, behind its writes, with the topics that had something new: one or more."""
         now, newest = now_us(), entries[-1]
-        if None in newest.paces and newest.line is None:
+        if newest.line is None and _is_written(newest):
             self.newest = _hop(newest, now)
         for entry in entries if self._asked else ():
             if entry.line is None and self._asked.pop(entry.name, None) is not None:
-                self.traced.append(_hop(entry, now if None in entry.paces else None))
+                self.traced.append(_hop(entry, now if _is_written(entry) else None))
         self.wanted = self.newest is None or bool(self._asked)
+
+
+def _is_written(entry: Entry) -> bool:
+    """Whether the flush let the newest update pass, at any rate."""
+    newest = entry.epoch, entry.seq
+    return any(pace.rate is None or pace.let_through[:2] == newest for pace in entry.paces.values())
 
 
 def _hop(entry: Entry, written_us: int | None) -> Hop:

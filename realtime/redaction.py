@@ -10,7 +10,7 @@ from realtime import protocol
 
 HIDDEN = "••••••"
 SECRETS = frozenset({"token", "session"})
-SHOWN = frozenset(field.name for kind in get_args(protocol.Command) for field in msgspec.structs.fields(kind)) - SECRETS | {"op"}
+KNOWN = frozenset(field.name for kind in get_args(protocol.Command) for field in msgspec.structs.fields(kind)) | {"op"}
 
 
 def redacted(message: dict[str, Any]) -> dict[str, Any]:
@@ -27,4 +27,5 @@ def redacted_command(data: bytes | str) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         return {"unreadable": len(raw)}
-    return {str(name) if name in SHOWN else HIDDEN: value if name in SHOWN else HIDDEN for name, value in found.items()}
+    known = {name: value for name, value in found.items() if name in KNOWN}
+    return redacted(known) | ({"others": len(found) - len(known)} if len(found) > len(known) else {})

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import msgspec
 
@@ -112,8 +112,9 @@ class Tap:
 
     async def run(self) -> None:
         """Bring copies to Redis until it is over."""
+        task = cast(asyncio.Task[None], asyncio.current_task())
         try:
-            while self.over is None and self.hub.time() < self._until:
+            while self.over is None and self.hub.time() < self._until and not task.cancelling():  # redis-py may swallow that
                 await self._write()
                 await asyncio.sleep(EVERY_S)
         finally:

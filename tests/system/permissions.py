@@ -57,6 +57,12 @@ GET    /api/v1/admin/feeds/                  401     401    403   403     403   
 GET    /api/v1/admin/nodes/                  401     401    403   403     403   403     200    200   200   401     401     401
 POST   /api/v1/admin/nodes/<node>/drain/     401     401    403   403     403   403     403    403   404   401     401     401
 GET    /api/v1/admin/stats/                  401     401    403   403     403   403     200    200   200   401     401     401
+POST   /api/v1/admin/taps/                   401     401    403   403     403   403     403    403   404   401     401     401
+GET    /api/v1/admin/taps/<tap>/             401     401    403   403     403   403     403    403   404   401     401     401
+DELETE /api/v1/admin/taps/<tap>/             401     401    403   403     403   403     403    403   404   401     401     401
+GET    /api/v1/admin/trace/                  401     401    403   403     403   403     404    404   404   401     401     401
+POST   /api/v1/admin/trace/                  401     401    403   403     403   403     403    403   404   401     401     401
+GET    /api/v1/admin/trace/samples/          401     401    403   403     403   403     200    200   200   401     401     401
 GET    /api/v1/admin/topics/                 401     401    403   403     403   403     200    200   200   401     401     401
 POST   /api/v1/auth/ticket/                  401     401    200   403     200   200     200    200   200   401     401     401
 GET    /api/v1/depth/<symbol>/               403     401    200   200     200   200     200    200   200   401     401     403
@@ -93,14 +99,20 @@ VALUES = {
     "prefix": "spare000",
     "session": "nobodys",
     "node": "nowhere",
+    "tap": "nothing",
 }  # what stands in addresses
 QUERIES = {
     "/api/v1/snapshots/": "topics=quote.AAPL",
+    "/api/v1/admin/trace/": "topic=quote.AAPL&seq=1",
     "/udf/symbols": "symbol=AAPL",
     "/udf/history": "symbol=AAPL&resolution=1&to=1700000000&countback=1",
     "/udf/quotes": "symbols=AAPL",
 }
-BODIES = {"/api/v1/ingest/": {"ticks": []}}
+BODIES = {
+    "/api/v1/ingest/": {"ticks": []},
+    "/api/v1/admin/taps/": {"session": "nobodys"},
+    "/api/v1/admin/trace/": {"topic": "quote.AAPL"},
+}
 
 PLANT = """
 import json
