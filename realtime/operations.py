@@ -27,6 +27,7 @@ from realtime.principal import Principal
 from realtime.rights import DISCONNECT, DRAIN
 
 T = TypeVar("T")
+TRUTHS = ("slow", "asked")  # parameters that are true or false
 LIVE = {
     "session": "8mJ2kq…", "user": "ada", "key": "k3f9xa7q", "plan": "pro", "address": "203.0.113.9",
     "client": "python-websockets", "node": "web-1-4711", "opened_at": 1731672000123456, "topics": 12, "sent": 48211,
@@ -91,8 +92,9 @@ def asked_for(kind: type[Any], request: Request) -> Any:
         ParseError: it is none.
     """
     query = request.query_params.dict()
-    if query.get("slow", "").casefold() == "null":  # to msgspec that is None, which would be all
-        raise ParseError("Expected `bool`, got `null` - at `$.slow`")
+    for name, value in query.items():
+        if value.casefold() == "null" and name in TRUTHS:  # to msgspec that is None, which would be all
+            raise ParseError(f"Expected `bool`, got `null` - at `$.{name}`")
     try:
         return msgspec.convert(query, kind, strict=False)
     except msgspec.ValidationError as failure:

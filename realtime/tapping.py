@@ -23,6 +23,21 @@ from realtime.rights import TAP
 from realtime.tapped import BEGINNING, About, Seen, tapped
 from realtime.taps import LONGEST_S
 
+AFTER = {"type": "string", "pattern": "^[0-9]{1,15}-[0-9]{1,15}$"}
+_HOW = {
+    "for_s": {"type": "number", "minimum": 1, "maximum": LONGEST_S, "default": LONGEST_S},
+    "last": {"type": "integer", "minimum": 0, "maximum": 100, "default": 20, "description": "kept updates of the topic, at first"},
+}  # fmt: skip
+_NAME = {
+    "session": {"type": "string", "minLength": 1, "maxLength": 64},
+    "topic": {"type": "string", "minLength": 1, "maxLength": 80},
+}
+_BODY = {  # one of the two, which no struct can say
+    "oneOf": [
+        {"type": "object", "properties": {name: schema, **_HOW}, "required": [name], "additionalProperties": False}
+        for name, schema in _NAME.items()
+    ]
+}
 _LOOK = {"id": "5f2c81d09a3be417", "of": "trade.BTC-USDT", "nodes": 2, "until_us": 1731672060123456}
 _SEEN = {
     "id": "1731672001123-0", "at_us": 1731672001123001, "node": "web-1-4711", "what": "update",
@@ -62,7 +77,7 @@ class Copies(msgspec.Struct, frozen=True):
 class AskedAfter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """From where on."""
 
-    after: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,15}-[0-9]{1,15}$")] = BEGINNING
+    after: Annotated[str, msgspec.Meta(pattern=AFTER["pattern"])] = BEGINNING
 
 
 class TapsView(APIView):
@@ -73,7 +88,7 @@ class TapsView(APIView):
     @extend_schema(
         operation_id="tap",
         summary="Look on at a connection or a topic for a minute at most",
-        request=NewTap,
+        request={"application/json": _BODY},
         responses={201: OpenApiResponse(Look, "it has begun")},
         examples=[
             OpenApiExample("answer", _LOOK, response_only=True, status_codes=["201"]),
@@ -102,7 +117,7 @@ class TapView(APIView):
     @extend_schema(
         operation_id="tapped",
         summary="What a tap saw",
-        parameters=[OpenApiParameter("after", str, description="`next` of the answer before")],
+        parameters=[OpenApiParameter("after", AFTER, description="`next` of the answer before")],
         responses=OpenApiResponse(Copies, "what came after that, up to 200"),
         examples=[OpenApiExample("answer", _COPIES)],
     )

@@ -51,7 +51,7 @@ class Copy(msgspec.Struct, frozen=True):
 
     at_us: Annotated[int, msgspec.Meta(description="µs since the Unix epoch")]
     node: Annotated[str | None, msgspec.Meta(description="null: the store")]
-    what: What
+    what: Annotated[What, msgspec.Meta(extra_json_schema={"type": "string"})]
     message: dict[str, Any]
 
 
