@@ -26,7 +26,7 @@ FITS := import pip; $(NEW_ENOUGH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types faults soak bench docs clean install install-dev .run .test .venv .redis .chromium .postgresql
+.PHONY: help run test lint types faults soak bench docs clean install install-dev .run .test .venv .redis .chromium .postgresql .prometheus
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -58,8 +58,9 @@ bench: install ## measure the data path on a quiet machine, a quarter of an hour
 	@test -e benchmarks/peers/node_modules || { cd benchmarks/peers && $(NPM); }
 	$(PY) -m benchmarks $(ROWS)
 
-docs: install ## write the table of settings into docs/configuration.md
+docs: install ## write the tables of settings and metrics into docs
 	@$(PY) manage.py settings --document docs/configuration.md
+	@$(PY) manage.py metrics --document docs/metrics.md
 
 clean: ## remove everything that can be made again; your data in var/ stays
 	rm -rf $(VENV) node_modules clients/js/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -97,7 +98,7 @@ endef
 .test: .run
 	@test -e $(FOR_TEST) || { echo "Installing test tools into $(VENV)"; $(call installing,$(PIP) -r requirements-dev.txt,$(FOR_TEST)); }
 	@test -e $(FOR_JS) || { echo "Installing test tools into clients/js"; cd clients/js && $(NPM) && cd ../.. && touch $(FOR_JS); }
-	@$(MAKE) --no-print-directory .chromium .postgresql
+	@$(MAKE) --no-print-directory .chromium .postgresql .prometheus
 
 .venv:
 	@if [ -e $(VENV)/.unfinished ] || ! $(PY) -c '$(FITS)' 2>/dev/null; then \
@@ -128,3 +129,6 @@ endef
 		fi; \
 		$(call debian,postgresql); \
 	}
+
+.prometheus:
+	@command -v prometheus >/dev/null || { $(call debian,prometheus); }

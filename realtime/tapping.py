@@ -26,8 +26,8 @@ from realtime.taps import LONGEST_S
 AFTER = {"type": "string", "pattern": "^[0-9]{1,15}-[0-9]{1,15}$"}
 _HOW = {
     "for_s": {"type": "number", "minimum": 1, "maximum": LONGEST_S, "default": LONGEST_S},
-    "last": {"type": "integer", "minimum": 0, "maximum": 100, "default": 20, "description": "kept updates of the topic, at first"},
-}  # fmt: skip
+    "last": {"type": "integer", "minimum": 0, "maximum": 100, "default": 20, "description": "kept updates of the topic"},
+}
 _NAME = {
     "session": {"type": "string", "minLength": 1, "maxLength": 64},
     "topic": {"type": "string", "minLength": 1, "maxLength": 80},
