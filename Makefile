@@ -27,7 +27,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint types faults soak bench docs clean install install-dev .run .test .venv .redis .chromium \
-	.postgresql .promtool
+	.postgresql .prometheus
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -59,8 +59,9 @@ bench: install ## measure the data path on a quiet machine, a quarter of an hour
 	@test -e benchmarks/peers/node_modules || { cd benchmarks/peers && $(NPM); }
 	$(PY) -m benchmarks $(ROWS)
 
-docs: install ## write the table of settings into docs/configuration.md, the alert rules into docker/prometheus
+docs: install ## write the tables of settings and metrics into docs, the alert rules into docker/prometheus
 	@$(PY) manage.py settings --document docs/configuration.md
+	@$(PY) manage.py metrics --document docs/metrics.md
 	@$(PY) manage.py prometheus_rules --document docker/prometheus/rules.yml
 
 clean: ## remove everything that can be made again; your data in var/ stays
@@ -99,7 +100,7 @@ endef
 .test: .run
 	@test -e $(FOR_TEST) || { echo "Installing test tools into $(VENV)"; $(call installing,$(PIP) -r requirements-dev.txt,$(FOR_TEST)); }
 	@test -e $(FOR_JS) || { echo "Installing test tools into clients/js"; cd clients/js && $(NPM) && cd ../.. && touch $(FOR_JS); }
-	@$(MAKE) --no-print-directory .chromium .postgresql .promtool
+	@$(MAKE) --no-print-directory .chromium .postgresql .prometheus
 
 .venv:
 	@if [ -e $(VENV)/.unfinished ] || ! $(PY) -c '$(FITS)' 2>/dev/null; then \
@@ -131,5 +132,5 @@ endef
 		$(call debian,postgresql); \
 	}
 
-.promtool:
-	@command -v promtool >/dev/null || ( $(call debian,prometheus) ) || true  # one test is skipped without it
+.prometheus:
+	@command -v prometheus >/dev/null || { $(call debian,prometheus); }

@@ -91,6 +91,13 @@ class Bus:
         assert self._reader is not None
         await asyncio.gather(*(self._reader.subscribe(channels[at : at + CHUNK]) for at in range(0, len(channels), CHUNK)))
 
+    def redirect(self, channel: bytes, receiver: Message) -> Message | None:
+        """Give a followed channel's payloads to another function. Returns the one before; None: it is not followed."""
+        before = self._receivers.get(channel)
+        if before is not None:
+            self._receivers[channel] = receiver
+        return before
+
     async def unfollow(self, channels: Iterable[bytes]) -> None:
         """Follow Redis channels no longer. Without a connection there is nothing to tell Redis."""
         try:

@@ -49,16 +49,10 @@ class ConnectionsPane(msgspec.Struct, frozen=True):
     silent: int
 
 
-class TopicRow(Following, frozen=True):
-    """A topic, and how often it changes."""
-
-    rate: Rate = None
-
-
 class TopicsPane(msgspec.Struct, frozen=True):
     """The topics that most connections follow."""
 
-    topics: list[TopicRow]
+    topics: list[Following]
 
 
 class FeedRow(FeedStatus, frozen=True, kw_only=True):
@@ -112,16 +106,7 @@ def _connections(filters: Filters) -> Callable[[], ConnectionsPane]:
 
 
 def _topics(filters: Filters) -> Callable[[], TopicsPane]:
-    growth = Growth(RATE_WINDOW_S)
-
-    def ask() -> TopicsPane:
-        found, now = orders().topics(filters.limit), now_us()
-        for row in found:
-            growth.note((row.topic, row.epoch), now, row.seq)
-        growth.keep({(row.topic, row.epoch) for row in found})
-        return TopicsPane([TopicRow(**_fields(row), rate=growth.per_second((row.topic, row.epoch))) for row in found])
-
-    return ask
+    return lambda: TopicsPane(orders().topics(filters.limit))
 
 
 def _feeds(_: Filters) -> Callable[[], FeedsPane]:

@@ -2,13 +2,15 @@
 
 from django.urls import path
 
-from monitoring import alert_views, history, registry, views
+from monitoring import alert_views, history, registry, traces, views
 
 urlpatterns = [
     path("admin/stats/", views.StatsView.as_view()),
     path("admin/feeds/", views.FeedsView.as_view()),
     path("admin/nodes/", registry.NodesView.as_view()),
     path("admin/history/", history.HistoryView.as_view()),
+    path("admin/trace/", traces.TraceView.as_view()),
+    path("admin/trace/samples/", traces.TracesView.as_view()),
     path("nodes/best/", registry.BestNodeView.as_view()),
     path("admin/alerts/", alert_views.AlertsView.as_view()),
     path("admin/alert-rules/", alert_views.RulesView.as_view()),

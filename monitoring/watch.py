@@ -37,7 +37,7 @@ class Watch:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.canary = Canary(node)
-        self.latency = LatencyProbe(node.hub)
+        self.latency = LatencyProbe(node)
         self.traffic = Traffic()
         self.identity = Identity(node.name, "web", node.started_us, settings.TICKWIRE.serving.public_address)
         self.task = KeptTask("report", self._run, logger)

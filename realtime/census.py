@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -14,6 +14,7 @@ from realtime.hub import Hub
 from realtime.places import is_inside
 
 MOST_ROWS = 200  # in an answer
+By = Literal["subscribers", "rate", "bytes"]  # what topics are ranked by
 Time = Annotated[int, msgspec.Meta(description="µs since the Unix epoch")]
 
 
@@ -75,11 +76,20 @@ class Following(msgspec.Struct, frozen=True):
     nodes: int
     epoch: str | None
     seq: int
+    rate: Annotated[float, msgspec.Meta(description="updates a second that were published, over the last seconds")]
+    bytes: Annotated[int, msgspec.Meta(description="a second to all subscribers, estimated: the newest body at that rate")]
 
     def added_to(self, other: Following) -> Following:
         """The same topic over two processes."""
         newest = max(self, other, key=lambda row: row.seq)
-        return Following(self.topic, self.subscribers + other.subscribers, self.nodes + other.nodes, newest.epoch, newest.seq)
+        subscribers, nodes = self.subscribers + other.subscribers, self.nodes + other.nodes
+        rate, size = max(self.rate, other.rate), self.bytes + other.bytes
+        return Following(self.topic, subscribers, nodes, newest.epoch, newest.seq, rate, size)
+
+
+def ranked(rows: Iterable[Following], by: By) -> list[Following]:
+    """Topics, those with most of it first."""
+    return sorted(rows, key=lambda row: (-getattr(row, by), row.topic))
 
 
 class Topics(msgspec.Struct, frozen=True):
@@ -147,11 +157,23 @@ def _live(connection: Connection, node: str, now: float) -> Live:
     )
 
 
-def topics(hub: Hub, limit: int) -> Topics:
-    """The topics with most followers here, those included who see them later."""
-    rows = [(count, entry) for entry in hub.entries.values() if (count := _followers(entry))]
-    rows.sort(key=lambda row: (-row[0], row[1].name))
-    return Topics([Following(entry.name, count, 1, entry.epoch or None, entry.seq) for count, entry in rows[:limit]])
+def topics(hub: Hub, limit: int, by: By, rates: Mapping[str, float]) -> Topics:
+    """The topics with most of it here; who sees them later counts as a follower.
+
+    Args:
+        hub: whose topics.
+        limit: how many at most.
+        by: what of it.
+        rates: updates a second.
+    """
+    rows = [
+        _following(entry, count, rates.get(entry.name, 0.0)) for entry in hub.entries.values() if (count := _followers(entry))
+    ]
+    return Topics(ranked(rows, by)[:limit])
+
+
+def _following(entry: Entry, count: int, rate: float) -> Following:
+    return Following(entry.name, count, 1, entry.epoch or None, entry.seq, round(rate, 3), round(rate * count * len(entry.body)))
 
 
 def _followers(entry: Entry) -> int:

@@ -79,6 +79,7 @@ class Connection:
         "session",
         "sink",
         "slow_since",
+        "tap",
     )  # fmt: skip
 
     def __init__(self, session: str, principal: Principal | None, sink: Sink, encoding: Encoding, *, opened_us: int) -> None:
@@ -109,6 +110,7 @@ class Connection:
         self.noticed = False
         self.closing = False
         self.code = 0  # with which it was closed from here
+        self.tap: Callable[[bytes | str], None] | None = None  # is shown its commands, while somebody looks on
 
     @property
     def delay_us(self) -> int:

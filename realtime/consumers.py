@@ -230,6 +230,8 @@ class MarketConsumer(AsyncConsumer):
         if connection is None or connection.closing:
             return
         connection.commands += 1
+        if connection.tap is not None:
+            connection.tap(event.get("text") or event.get("bytes") or b"")
         self.correlations.begin_next()
         id: protocol.CommandId = None
         try:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -119,3 +119,23 @@ def _arrays(
     if framed:
         return lambda messages: finish(array(messages))
     return lambda messages: [array(messages)]
+
+
+def opened(payload: bytes | list[bytes]) -> Iterator[dict[str, Any]]:
+    """The messages in what any encoding's `join` made, as objects: the way back, for who looks on."""
+    for data in _payloads(payload) if isinstance(payload, bytes) else payload:
+        found = msgspec.json.decode(data) if data[:1] in (b"{", b"[") else msgspec.msgpack.decode(data)
+        yield from found if isinstance(found, list) else [found]
+
+
+def _payloads(frames: bytes) -> Iterator[bytes]:
+    """What is in whole frames of a server, one behind the other."""
+    at = 0
+    while at < len(frames):
+        first, length = frames[at], frames[at + 1]
+        at += 2
+        if length >= 126:
+            size = 2 if length == 126 else 8
+            length, at = int.from_bytes(frames[at : at + size], "big"), at + size
+        data, at = frames[at : at + length], at + length
+        yield zlib.decompressobj(-WINDOW_BITS).decompress(data + b"\0\0\xff\xff") if first & RSV1 else data

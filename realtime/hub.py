@@ -32,6 +32,7 @@ from realtime.condition import Condition
 from realtime.connection import Connection
 from realtime.delays import Delays
 from realtime.frames import Encoding, size_of
+from realtime.hops import Hops
 from realtime.joining import Joining
 from realtime.outbox import Item
 from realtime.protocol import Position
@@ -47,7 +48,6 @@ logger = logging.getLogger(__name__)
 
 NONE_AFTER: Mapping[str, int] = {}
 NOWHERE: Mapping[str, Position] = {}
-NOT_NOTED: tuple[str, str, int, int] | None = None
 LIVES = 7  # earlier ones of the store that a topic remembers
 LAGS = 240  # how late the event loop was; the keeper looks four times a second
 FLUSH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # topics with something new: bounds of a histogram
@@ -82,7 +82,7 @@ class Hub:
         self.counts: Counter[str] = Counter()
         self.lags_us = deque([0], maxlen=LAGS)
         self.flush_sizes = Histogram(FLUSH_SIZES)
-        self.notes_next, self.written = False, NOT_NOTED
+        self.hops = Hops()
         self._dirty_every: dict[Entry, None] = {}
         self._dirty_latest: dict[Entry, None] = {}
         self._ready: dict[Pace, None] = {}
@@ -326,9 +326,8 @@ class Hub:
             self._write(cohort)
         self.counts["flushes"] += 1
         self.flush_sizes.observe(len(entries))
-        if self.notes_next and entries and None in entries[-1].paces and entries[-1].line is None:
-            self.notes_next, newest = False, entries[-1]
-            self.written = newest.name, newest.epoch, newest.seq, now_us()
+        if self.hops.wanted and entries:
+            self.hops.note(entries)
         self._flush_at = self._loop.call_soon(self._flushed, began)
 
     def _flushed(self, began: float) -> None:

@@ -231,7 +231,11 @@ class LiveConnection(models.Model):
     class Meta:
         managed = False
         default_permissions = ("view",)
-        permissions = [("disconnect", "Can end connections"), ("drain", "Can drain serving processes")]
+        permissions = [
+            ("disconnect", "Can end connections"),
+            ("drain", "Can drain serving processes"),
+            ("tap", "Can look on at connections and topics"),
+        ]
 
     def __str__(self) -> str:
         return self.session

@@ -7,31 +7,35 @@ Rules of this file:
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeVar, cast, get_args
 
 import msgspec
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.exceptions import NotFound, ParseError, PermissionDenied
+from rest_framework.exceptions import NotFound, ParseError, PermissionDenied, UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from marketdata.database import answering
 from realtime.auth import IsStaff
-from realtime.census import MOST_ROWS, Following, Live, Wanted
+from realtime.census import MOST_ROWS, By, Following, Live, Wanted
 from realtime.dismissals import disconnect, drain, find
 from realtime.orders import orders
 from realtime.own_keys import IsUser
 from realtime.principal import Principal
 from realtime.rights import DISCONNECT, DRAIN
 
+T = TypeVar("T")
+TRUTHS = ("slow", "asked")  # parameters that are true or false
 LIVE = {
     "session": "8mJ2kq…", "user": "ada", "key": "k3f9xa7q", "plan": "pro", "address": "203.0.113.9",
     "client": "python-websockets", "node": "web-1-4711", "opened_at": 1731672000123456, "topics": 12, "sent": 48211,
     "bytes": 7123456, "queued": 0, "lag_ms": 0, "conflated": 3, "gaps": 0, "slow": False,
 }  # fmt: skip
-FOLLOWING = {"topic": "trade.BTC-USDT", "subscribers": 211, "nodes": 2, "epoch": "k3f9xa", "seq": 10977}
+FOLLOWING = {
+    "topic": "trade.BTC-USDT", "subscribers": 211, "nodes": 2, "epoch": "k3f9xa", "seq": 10977, "rate": 20.4, "bytes": 620000,
+}  # fmt: skip
 
 
 class Connections(msgspec.Struct, frozen=True):
@@ -43,7 +47,7 @@ class Connections(msgspec.Struct, frozen=True):
 
 
 class Followed(msgspec.Struct, frozen=True):
-    """Topics, those with most subscribers first."""
+    """Topics, those with most of what was asked for first."""
 
     topics: list[Following]
 
@@ -60,12 +64,14 @@ class Asked(Wanted, frozen=True, forbid_unknown_fields=True):
 
 
 class AskedTopics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many topics."""
+    """How many topics, and which."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_ROWS)] = MOST_ROWS
+    by: By = "subscribers"
 
 
 LIMIT = OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": MOST_ROWS}, description="rows at most")
+BY = OpenApiParameter("by", str, enum=get_args(By), description="what those at the top have most of")
 FILTERS = [
     *(
         OpenApiParameter(name, str, description=text)
@@ -79,28 +85,44 @@ FILTERS = [
 ]  # fmt: skip
 
 
-def _asked(kind: type[Any], request: Request) -> Any:
+def asked_for(kind: type[Any], request: Request) -> Any:
     """The query as a struct.
 
     Raises:
         ParseError: it is none.
     """
     query = request.query_params.dict()
-    if query.get("slow", "").casefold() == "null":  # to msgspec that is None, which would be all
-        raise ParseError("Expected `bool`, got `null` - at `$.slow`")
+    for name, value in query.items():
+        if value.casefold() == "null" and name in TRUTHS:  # to msgspec that is None, which would be all
+            raise ParseError(f"Expected `bool`, got `null` - at `$.{name}`")
     try:
         return msgspec.convert(query, kind, strict=False)
     except msgspec.ValidationError as failure:
         raise ParseError(str(failure)) from None
 
 
-def _json(answer: msgspec.Struct, status: int = 200) -> HttpResponse:
+def asked_in_body(kind: type[T], request: Request) -> T:
+    """The JSON of a body as a struct.
+
+    Raises:
+        UnsupportedMediaType, ParseError: it is none.
+    """
+    if (request.content_type or "").partition(";")[0].strip() != "application/json":  # a form was read before we can
+        raise UnsupportedMediaType(request.content_type or "")
+    try:
+        return msgspec.json.decode(request.body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ParseError(f"the body is not what is asked for: {error}") from None
+
+
+def in_json(answer: msgspec.Struct, status: int = 200) -> HttpResponse:
+    """An answer that no cache keeps."""
     headers = {"Cache-Control": "private, no-store"}
     return HttpResponse(msgspec.json.encode(answer), content_type="application/json", status=status, headers=headers)
 
 
 def _found(wanted: Wanted) -> HttpResponse:
-    return _json(Connections(*orders().connections(**msgspec.structs.asdict(wanted))))
+    return in_json(Connections(*orders().connections(**msgspec.structs.asdict(wanted))))
 
 
 class OwnConnectionsView(APIView):
@@ -133,7 +155,7 @@ class ConnectionsView(APIView):
     )
     def get(self, request: Request) -> HttpResponse:
         """Those that fit all filters."""
-        return _found(_asked(Asked, request))
+        return _found(asked_for(Asked, request))
 
 
 class ConnectionView(APIView):
@@ -148,7 +170,7 @@ class ConnectionView(APIView):
     )
     def delete(self, request: Request, session: str) -> HttpResponse:
         """With the permission `realtime.disconnect`."""
-        _check(request, DISCONNECT)
+        check_may(request, DISCONNECT)
         live = find(session)
         if live is None or not disconnect(live):
             raise NotFound("there is no such connection")
@@ -162,14 +184,15 @@ class TopicsView(APIView):
 
     @extend_schema(
         operation_id="followed_topics",
-        summary="The topics that most connections follow, over all nodes",
-        parameters=[LIMIT],
-        responses=OpenApiResponse(Followed, "those with most subscribers"),
+        summary="The topics with most subscribers, updates or bytes a second, over all nodes",
+        parameters=[LIMIT, BY],
+        responses=OpenApiResponse(Followed, "those with most of it"),
         examples=[OpenApiExample("answer", {"topics": [FOLLOWING]})],
     )
     def get(self, request: Request) -> HttpResponse:
-        """Up to `limit` of them."""
-        return _json(Followed(orders().topics(_asked(AskedTopics, request).limit)))
+        """Up to `limit` of them. Rates are of the last seconds; the first who asks for a while waits for half a second."""
+        asked = asked_for(AskedTopics, request)
+        return in_json(Followed(orders().topics(asked.limit, asked.by)))
 
 
 class DrainView(APIView):
@@ -186,13 +209,13 @@ class DrainView(APIView):
     )
     def post(self, request: Request, node: str) -> HttpResponse:
         """With the permission `realtime.drain`. It goes on until the process is started anew."""
-        _check(request, DRAIN)
+        check_may(request, DRAIN)
         if not drain(node):
             raise NotFound("there is no such process")
-        return _json(Draining(node, True), 202)
+        return in_json(Draining(node, True), 202)
 
 
-def _check(request: Request, permission: str) -> None:
+def check_may(request: Request, permission: str) -> None:
     """Refuse staff without a permission.
 
     Raises:

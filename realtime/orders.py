@@ -1,4 +1,4 @@
-"""What one process asks of all serving processes, over the bus: hear what changed, say who is connected, end a connection, drain.
+"""What one process asks of all serving processes, over the bus: hear what changed, say who is connected, look on, end, drain.
 
 Rules of this file:
 1. An order reaches the processes that serve at that moment. What must not be missed they find in another way as well (`warden`).
@@ -22,7 +22,8 @@ from marketdata import dial
 from marketdata.errors import StoreUnavailable
 from marketdata.reads import store_breaker
 from marketdata.redis_errors import reachable
-from realtime.census import Following, Found, Live, Topics, Wanted
+from realtime.census import By, Following, Found, Live, Topics, Wanted, ranked
+from realtime.taps import Answer
 
 GATHER_S = 1.5  # for answers; a process that hangs gives none
 WAIT_S = 3.0  # for Redis itself
@@ -59,6 +60,7 @@ class FindTopics(msgspec.Struct, frozen=True, tag="topics"):
 
     reply_to: str
     limit: int
+    by: By = "subscribers"
 
 
 class Disconnect(msgspec.Struct, frozen=True, tag="disconnect"):
@@ -84,7 +86,44 @@ class Shed(msgspec.Struct, frozen=True, tag="shed"):
     over_s: float
 
 
-Order = Changed | FindConnections | FindTopics | Disconnect | Drain | Shed
+class Tap(msgspec.Struct, frozen=True, tag="tap", kw_only=True):
+    """Look on at a connection or a topic; each process answers whether it does.
+
+    Attributes:
+        key: of the stream that takes what is seen.
+    """
+
+    reply_to: str
+    key: str
+    session: str | None = None
+    topic: str | None = None
+    for_s: float
+
+
+class Untap(msgspec.Struct, frozen=True, tag="untap"):
+    """Look on no longer."""
+
+    key: str
+
+
+class TraceNext(msgspec.Struct, frozen=True, tag="trace"):
+    """Note when the next update of a topic comes and goes; each process answers whether clients follow it there."""
+
+    reply_to: str
+    topic: str
+    within_s: float
+
+
+class FindHops(msgspec.Struct, frozen=True, tag="hops", kw_only=True):
+    """When did updates come and go? Those of a topic and seq, where they are named."""
+
+    reply_to: str
+    topic: str | None = None
+    seq: int | None = None
+    asked: bool | None = None
+
+
+Order = Changed | FindConnections | FindTopics | Disconnect | Drain | Shed | Tap | Untap | TraceNext | FindHops
 read_order = msgspec.json.Decoder(Order).decode
 
 
@@ -145,18 +184,18 @@ class Orders:
         rows = sorted((row for each in found for row in each.rows), key=lambda row: row.opened_at, reverse=True)
         return Connections(rows[: asked.limit], sum(each.total for each in found), silent)
 
-    def topics(self, limit: int) -> list[Following]:
-        """The topics that most connections follow, over all processes.
+    def topics(self, limit: int, by: By = "subscribers") -> list[Following]:
+        """The topics with most subscribers, updates or bytes a second, over all processes.
 
         Raises:
             StoreUnavailable: Redis does not answer.
         """
-        answers, _ = self._ask(FindTopics(self._reply_to(), limit))
+        answers, _ = self._ask(FindTopics(self._reply_to(), limit, by))
         merged: dict[str, Following] = {}
         for answer in answers:
             for row in msgspec.json.decode(answer, type=Topics).topics:
                 merged[row.topic] = row.added_to(merged[row.topic]) if row.topic in merged else row
-        return sorted(merged.values(), key=lambda row: (-row.subscribers, row.topic))[:limit]
+        return ranked(merged.values(), by)[:limit]
 
     def disconnect(self, session: str) -> bool:
         """End a connection, wherever it is. False: no process has it.
@@ -181,6 +220,44 @@ class Orders:
             StoreUnavailable: Redis does not answer.
         """
         return bool(self._ask(Shed(self._reply_to(), node, count, over_s), answers_at_most=1)[0])
+
+    def tap(self, key: str, for_s: float, *, session: str | None = None, topic: str | None = None) -> list[Answer]:
+        """Have the processes that have a connection, or a topic, copy what passes into a stream. Returns what each says.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        answers, _ = self._ask(Tap(reply_to=self._reply_to(), key=key, session=session, topic=topic, for_s=for_s))
+        return [msgspec.json.decode(answer, type=Answer) for answer in answers]
+
+    def untap(self, key: str) -> None:
+        """Have them do so no longer.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        with self._breaker.asking(), reachable(self._client):
+            self._client.publish(channel(self.prefix), msgspec.json.encode(Untap(key)))
+
+    def trace_next(self, topic: str, within_s: float) -> int:
+        """Have the next update of a topic noted. Returns in how many processes clients follow it.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        answers, _ = self._ask(TraceNext(self._reply_to(), topic, within_s))
+        return sum(msgspec.json.decode(answer, type=bool) for answer in answers)
+
+    def hops(self, **which: Any) -> tuple[Sequence[bytes], int]:
+        """What each process noted of updates, as JSON that `monitoring` knows, and how many did not answer in time.
+
+        Args:
+            which: see `FindHops`.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        return self._ask(FindHops(reply_to=self._reply_to(), **which))
 
     def _reply_to(self) -> str:
         return f"{self.prefix}:answers:{secrets.token_hex(8)}"

@@ -8,6 +8,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 PUBLISH = "realtime.publish"
 DISCONNECT = "realtime.disconnect"
 DRAIN = "realtime.drain"
+TAP = "realtime.tap"
 
 
 def holds(permission: str, user: str) -> Q:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 VIEWER, OPERATOR, ADMIN = "viewer", "operator", "admin"
 OPERATED = {  # what an operator does beyond looking, by application
     "marketdata": ("add_instrument", "change_instrument", "delete_instrument", "add_feed", "change_feed", "delete_feed"),
-    "realtime": ("add_account", "change_account", "change_apikey", "disconnect", "add_ban", "change_ban", "delete_ban"),
+    "realtime": ("add_account", "change_account", "change_apikey", "disconnect", "tap", "add_ban", "change_ban", "delete_ban"),
     "monitoring": ("change_alertrule", "test_notifier"),  # silence a rule, and see whether anybody hears
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -15,6 +17,8 @@ from realtime import census, orders, protocol
 from realtime.codes import Close
 from realtime.drain import Drain
 from realtime.hub import Hub
+from realtime.rates import Rates
+from realtime.taps import Taps
 from realtime.warden import Warden
 
 logger = logging.getLogger(__name__)
@@ -35,6 +39,8 @@ class Steward:
 
     Attributes:
         task: what listens.
+        taps: of this process.
+        others: kinds of orders that somebody above carries out → what answers them; without it they stay unanswered.
     """
 
     def __init__(self, hub: Hub, name: str, warden: Warden, drain: Drain, drain_s: float) -> None:
@@ -43,6 +49,9 @@ class Steward:
         self.warden = warden
         self.drain = drain
         self.drain_s = drain_s
+        self.taps = Taps(hub, name)
+        self.rates = Rates(hub)
+        self.others: dict[type[Any], Callable[[Any], object]] = {}
         self.task = KeptTask("orders", self._listen, logger)
 
     async def _listen(self) -> None:
@@ -66,7 +75,7 @@ class Steward:
             case orders.FindConnections():
                 self._answer(order.reply_to, census.connections(self.hub, self.name, order.wanted))
             case orders.FindTopics():
-                self._answer(order.reply_to, census.topics(self.hub, order.limit))
+                self.hub.spawn(self._tell_topics(order))
             case orders.Disconnect():
                 self._disconnect(order)
             case orders.Drain() if order.node == self.name:
@@ -74,6 +83,16 @@ class Steward:
             case orders.Shed() if order.node == self.name:
                 self.hub.spawn(self.drain.shed(order.count, order.over_s))
                 self._answer(order.reply_to, True)
+            case orders.Tap():
+                self._answer(order.reply_to, self.taps.begin(order.key, order.session, order.topic, order.for_s))
+            case orders.Untap():
+                self.taps.end(order.key)
+            case orders.TraceNext() | orders.FindHops() if type(order) in self.others:
+                self._answer(order.reply_to, self.others[type(order)](order))
+
+    async def _tell_topics(self, order: orders.FindTopics) -> None:
+        rates = await self.rates.measure()
+        await self._send(order.reply_to, msgspec.json.encode(census.topics(self.hub, order.limit, order.by, rates)))
 
     def _disconnect(self, order: orders.Disconnect) -> None:
         connection = self.hub.connections.get(order.session)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from realtime import operations, own_keys, own_usage, views
+from realtime import operations, own_keys, own_usage, tapping, views
 
 urlpatterns = [
     path("auth/ticket/", views.TicketView.as_view()),
@@ -15,5 +15,7 @@ urlpatterns = [
     path("admin/connections/", operations.ConnectionsView.as_view()),
     path("admin/connections/<str:session>/", operations.ConnectionView.as_view()),
     path("admin/topics/", operations.TopicsView.as_view()),
+    path("admin/taps/", tapping.TapsView.as_view()),
+    path("admin/taps/<str:tap>/", tapping.TapView.as_view()),
     path("admin/nodes/<str:node>/drain/", operations.DrainView.as_view()),
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands
 
+from monitoring.management.commands import metrics
 from project.config import knobs, load
 from project.management.commands.settings import documented
 from tests.house.tree import ROOT, files, named
@@ -55,6 +56,11 @@ def requirements() -> list[tuple[str, str]]:
 def test_the_table_of_settings_is_that_of_the_code():
     text = text_of(ROOT / "docs" / "configuration.md")
     assert text == documented(text), "run `make docs`"
+
+
+def test_the_tables_of_metrics_are_those_of_the_code():
+    text = text_of(ROOT / "docs" / "metrics.md")
+    assert text == metrics.documented(text), "run `make docs`"
 
 
 def test_the_example_of_an_env_file_names_settings_only_and_loads():

@@ -71,6 +71,12 @@ PATCH  /api/v1/admin/notifiers/<pk>/         401     401    403   403     403   
 DELETE /api/v1/admin/notifiers/<pk>/         401     401    403   403     403   403     403    403   404   401     401     401
 POST   /api/v1/admin/notifiers/<pk>/test/    401     401    403   403     403   403     403    403   404   401     401     401
 GET    /api/v1/admin/stats/                  401     401    403   403     403   403     200    200   200   401     401     401
+POST   /api/v1/admin/taps/                   401     401    403   403     403   403     403    403   404   401     401     401
+GET    /api/v1/admin/taps/<tap>/             401     401    403   403     403   403     403    403   404   401     401     401
+DELETE /api/v1/admin/taps/<tap>/             401     401    403   403     403   403     403    403   404   401     401     401
+GET    /api/v1/admin/trace/                  401     401    403   403     403   403     404    404   404   401     401     401
+POST   /api/v1/admin/trace/                  401     401    403   403     403   403     403    403   404   401     401     401
+GET    /api/v1/admin/trace/samples/          401     401    403   403     403   403     200    200   200   401     401     401
 GET    /api/v1/admin/topics/                 401     401    403   403     403   403     200    200   200   401     401     401
 POST   /api/v1/auth/ticket/                  401     401    200   403     200   200     200    200   200   401     401     401
 GET    /api/v1/depth/<symbol>/               403     401    200   200     200   200     200    200   200   401     401     403
@@ -113,14 +119,20 @@ VALUES = {
     "session": "nobodys",
     "node": "nowhere",
     "pk": "999",
+    "tap": "nothing",
 }  # what stands in addresses
 QUERIES = {
     "/api/v1/snapshots/": "topics=quote.AAPL",
+    "/api/v1/admin/trace/": "topic=quote.AAPL&seq=1",
     "/udf/symbols": "symbol=AAPL",
     "/udf/history": "symbol=AAPL&resolution=1&to=1700000000&countback=1",
     "/udf/quotes": "symbols=AAPL",
 }
-BODIES = {"/api/v1/ingest/": {"ticks": []}}
+BODIES = {
+    "/api/v1/ingest/": {"ticks": []},
+    "/api/v1/admin/taps/": {"session": "nobodys"},
+    "/api/v1/admin/trace/": {"topic": "quote.AAPL"},
+}
 
 PLANT = """
 import json

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from realtime.keys import create_key
 from realtime.models import Account, Plan
-from realtime.rights import DISCONNECT, DRAIN, PUBLISH, grant
+from realtime.rights import DISCONNECT, DRAIN, PUBLISH, TAP, grant
 
 
 class Command(BaseCommand):
@@ -44,9 +44,9 @@ class Command(BaseCommand):
         if options["staff"] and not user.is_staff:
             user.is_staff = True
             user.save(update_fields=["is_staff"])
-            for permission in (DISCONNECT, DRAIN):
+            for permission in (DISCONNECT, DRAIN, TAP):
                 grant(user, permission)
-            self._say(f"{user} is staff now, and may end connections and drain processes.")
+            self._say(f"{user} is staff now, and may end connections, look on at them and drain processes.")
         if options["publish"] and not user.has_perm(PUBLISH):
             grant(user, PUBLISH)
             self._say(f"{user} may publish now.")
