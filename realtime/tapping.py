@@ -104,8 +104,12 @@ class TapsView(APIView):
         begun = tapped().begin(about, asked.for_s, session=asked.session, topic=asked.topic, last=asked.last)
         if begun.id is None:
             raise _nobody(asked, begun.full)
-        with answering():
-            note("tap", "topic" if asked.topic is not None else "connection", of, after={"for_s": asked.for_s})
+        try:
+            with answering():
+                note("tap", "topic" if asked.topic is not None else "connection", of, after={"for_s": asked.for_s})
+        except Exception:
+            tapped().end(begun.id)  # nobody looks on without a trace
+            raise
         return in_json(Look(begun.id, of, begun.nodes, about.until_us), 201)
 
 
