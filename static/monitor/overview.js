@@ -72,6 +72,10 @@ export class Overview {
   /** The socket is open, again perhaps: what was missed is read. */
   opened() {
     if (Date.now() - this.#readAt > 2000) this.#refill();
+    this.#refillLater();
+  }
+
+  #refillLater() {
     clearTimeout(this.#later);
     this.#later = setTimeout(() => this.#refill(), SAVED_MS);
   }
@@ -95,7 +99,10 @@ export class Overview {
     remember(stretch);
     this.mark(stretch);
     this.past.clear();
-    this.opened();
+    this.#draw(Date.now() / 1000);
+    setText(this.problem, "Reading…");
+    this.#refill();
+    this.#refillLater();
   }
 
   async #refill() {
