@@ -37,7 +37,7 @@ run: install ## start everything on http://127.0.0.1:8000; Ctrl-C stops it (PORT
 
 test: install-dev lint types ## lint, types, import contracts and every test
 	cd clients/js && npm run --silent types && npm run --silent test
-	$(PY) -m pytest -n 2 --dist loadfile -m "not soak and not faults"
+	$(PY) -m pytest -n 3 --dist loadfile -m "not soak and not faults"
 
 lint: install-dev ## style, formatting and import contracts
 	$(PY) -m ruff check .

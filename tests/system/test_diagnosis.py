@@ -110,10 +110,11 @@ async def test_a_topic_is_tapped_in_every_process_and_begins_with_what_was_kept(
     seqs = [publish(server, str(n)) for n in range(3)]
     async with crowd(server, bearer(keys["ada"])) as clients:
         status, tap = await asked(server, keys["operator"], "admin/taps/", "POST", {"topic": TOPIC, "last": 2})
-        assert (status, tap["nodes"], tap["of"]) == (201, len(clients.nodes), TOPIC)
+        assert (status, tap["of"]) == (201, TOPIC)
+        assert tap["nodes"] >= len(clients.nodes)  # a process goes on with a topic for a while after its last follower
         seq = publish(server, "9")
-        updates = await seen(server, keys["operator"], tap["id"], "update", len(clients.nodes))
-        assert {copy["node"] for copy in updates} == clients.nodes
+        updates = await seen(server, keys["operator"], tap["id"], "update", tap["nodes"])
+        assert {copy["node"] for copy in updates} >= clients.nodes
         assert {(copy["message"]["seq"], copy["message"]["data"]["bid"]) for copy in updates} == {(seq, "9")}
         stored = await seen(server, keys["operator"], tap["id"], "stored", 2)
         assert [copy["message"]["seq"] for copy in stored] == seqs[1:]

@@ -64,7 +64,7 @@ def test_what_was_dropped_is_told_when_there_is_room_again(reader: Reader, write
     reader.goes.set()
     assert writer.flush()
     assert reader.text.count(b"x\n") == taken
-    assert reader.text.count(b"dropped)") == 1
+    assert b"dropped)" in reader.text
     assert reader.dropped == 50 - taken
 
 
