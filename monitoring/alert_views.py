@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 import msgspec
-from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Model
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema, inline_serializer
 from rest_framework import serializers
-from rest_framework.exceptions import ParseError, PermissionDenied
+from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -42,7 +41,7 @@ from monitoring.deliveries import outgoing
 from monitoring.models import Alert, AlertRule, Delivery, Notifier
 from realtime.auth import IsStaff
 from realtime.codes import Code, CodedError
-from realtime.principal import Principal
+from realtime.operations import check_may
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -84,18 +83,6 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: int = MOST
 
 
-def require(request: Request, permission: str) -> None:
-    """Refuse staff without a permission.
-
-    Raises:
-        PermissionDenied: it has not got it.
-    """
-    with answering():
-        user = User.objects.get(pk=cast(int, cast(Principal, request.auth).user_id))  # `IsStaff` saw to it that there is one
-        if not user.has_perm(permission):
-            raise PermissionDenied(f"this needs the permission {permission!r}")
-
-
 def _body(request: Request) -> Any:
     """What was sent.
 
@@ -134,7 +121,7 @@ class _Rows(APIView):
             return Response({self.key: self.serializer(self.model._default_manager.all(), many=True).data})
 
     def _add(self, request: Request) -> Response:
-        require(request, f"monitoring.add_{self.model._meta.model_name}")
+        check_may(request, f"monitoring.add_{self.model._meta.model_name}")
         with answering():
             return Response(self.serializer(written(self.serializer(data=_body(request)))).data, status=201)
 
@@ -151,13 +138,13 @@ class _Row(APIView):
             return Response(self.serializer(get_object_or_404(self.model, pk=pk)).data)
 
     def _change(self, request: Request, pk: int) -> Response:
-        require(request, f"monitoring.change_{self.model._meta.model_name}")
+        check_may(request, f"monitoring.change_{self.model._meta.model_name}")
         with answering():
             row = get_object_or_404(self.model, pk=pk)
             return Response(self.serializer(written(self.serializer(row, data=_body(request), partial=True))).data)
 
     def _delete(self, request: Request, pk: int) -> HttpResponse:
-        require(request, f"monitoring.delete_{self.model._meta.model_name}")
+        check_may(request, f"monitoring.delete_{self.model._meta.model_name}")
         with answering():
             get_object_or_404(self.model, pk=pk).delete()
         return HttpResponse(status=204)
@@ -279,7 +266,7 @@ class NotifierTestView(APIView):
     @_described("test_notifier", "Send a test message to a notifier", Tested, {"ok": True, "error": ""})
     def post(self, request: Request, pk: int) -> HttpResponse:
         """With the permission `monitoring.test_notifier`; the answer comes when the message was taken, or was not in time."""
-        require(request, "monitoring.test_notifier")
+        check_may(request, "monitoring.test_notifier")
         with answering():
             notifier = get_object_or_404(Notifier, pk=pk)
             journal.note("test", "notifier", notifier.name, key=notifier.pk)

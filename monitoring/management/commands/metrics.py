@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
+from marketdata.marks import between_marks
 from monitoring.metrics import CELERY, INSTALLATION, METRICS, PROCESS, SERVING, Metric
 
 BEGIN, END = "<!-- metrics: written by `make docs` -->\n", "<!-- end of metrics -->\n"
@@ -41,11 +42,7 @@ def documented(text: str) -> str:
     Raises:
         CommandError: the marks are missing.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise CommandError(f"no lines {BEGIN.strip()} and {END.strip()} in the file")
-    return before + BEGIN + "".join(map(_table, GROUPS.items())) + END + after
+    return between_marks(text, BEGIN, END, "".join(map(_table, GROUPS.items())))
 
 
 def _table(group: tuple[str, tuple[Metric, ...]]) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
+from marketdata.marks import between_marks
 from project.config import SECTIONS, knobs
 from project.knobs import default_of
 
@@ -49,11 +50,7 @@ def documented(text: str) -> str:
     Raises:
         CommandError: the marks are missing.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise CommandError(f"no lines {BEGIN.strip()} and {END.strip()} in the file")
-    return before + BEGIN + tables() + END + after
+    return between_marks(text, BEGIN, END, tables())
 
 
 def tables() -> str:
