@@ -76,6 +76,10 @@ def _head(record: logging.LogRecord) -> dict[str, Any]:
     return {"timestamp": at.replace("+00:00", "Z"), "level": record.levelname.lower(), "logger": record.name}
 
 
+_OF_STRUCTLOG = frozenset(("event", "_record", "_from_structlog"))
+_OF_LOGGING = _OF_STRUCTLOG | {"message", "asctime"}  # another handler's formatter, which saw the record first, leaves them there
+
+
 class _Named:
     """Says of each line when, how grave, who, and on whose behalf."""
 
@@ -88,7 +92,8 @@ class _Named:
         names = {name: getattr(record, name, None) for name in ("correlation", "connection_id", "request_id")}
         who = {"role": self.role, "process": f"{self.host}-{os.getpid()}"}
         line = {**_head(record), "message": event.get("event", ""), **who}
-        rest = {name: value for name, value in event.items() if name not in ("event", "_record", "_from_structlog")}
+        known = _OF_STRUCTLOG if event.get("_from_structlog") else _OF_LOGGING
+        rest = {name: value for name, value in event.items() if name not in known}
         rest |= {name: value for name, value in names.items() if value}
         return line | {f"{name}_" if name in line else name: value for name, value in rest.items()}
 

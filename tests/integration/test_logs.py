@@ -172,6 +172,14 @@ def test_a_line_is_one_line_whatever_it_is_about(log: Log) -> None:
     assert log.lines()[0]["message"].startswith("two\nlines and a lone surrogate ")
 
 
+def test_what_another_handler_made_of_a_record_is_not_told_again(log: Log) -> None:
+    record = log.logger.makeRecord(log.logger.name, logging.INFO, "", 0, "hello %s", ("you",), None)
+    logging.Formatter("%(asctime)s %(message)s").format(record)
+    log.handler.handle(record)
+    (line,) = log.lines()
+    assert (line["message"], "message_" in line, "asctime" in line) == ("hello you", False, False)
+
+
 def test_lines_of_structlog_go_the_same_way(log: Log) -> None:
     configure({"version": 1, "incremental": True})
     structlog.get_logger(log.logger.name).warning("moved", topic="trade.AAPL", token="abc")
