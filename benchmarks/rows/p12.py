@@ -1,4 +1,4 @@
-"""P12: what monitoring costs the data path: P2's shape at a fixed rate, with processes reporting and latencies sampled, or not.
+"""P12: what monitoring costs the data path: P2's shape, near what a core carries, with reports and samples, or without.
 
 Counting is part of the data path and always on; what is switched off is the report once a second, and the samples of latency. The
 two take turns, five times each, so that both meet the same machine; the value is the median of the pairs' ratios.
@@ -13,7 +13,7 @@ from benchmarks.figures import Row
 from benchmarks.servers import tickwire
 from benchmarks.trial import Trial, fan_out, fan_out_trial
 
-CLIENTS, PER_S, TURNS = 200, 5000, 5
+CLIENTS, PER_S, TURNS = 200, 30_000, 5
 WITHOUT = {"TICKWIRE_REPORTING": "false"}
 GOAL = 1.03
 
