@@ -19,7 +19,7 @@ from marketdata.tasks import publish_market_data
 from monitoring.installation import note_beat
 from monitoring.metrics import LATENCY_S
 from monitoring.reporter import WAIT_S, ThreadReporter
-from monitoring.samples import Buckets, Sample, buckets, by_label
+from monitoring.samples import Buckets, Sample, buckets, by_label, sample
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ class Labour:
     def __init__(self) -> None:
         self.times: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(LATENCY_S))
         self.failures: Counter[str] = Counter({_short(name): 0 for name in current_app.tasks if not name.startswith("celery.")})
+        self.overruns = 0  # ticks of beat that took longer than the pause between two
         self._begun: dict[str, float] = {}
         self._client = dial.client(settings.TICKWIRE.redis_url, WAIT_S)
         self._outage = Outage("noting that beat's ticks are carried out", logger)
@@ -49,8 +50,12 @@ class Labour:
     def ended(self, task_id: str, task: Any, **_: Any) -> None:
         """A task is over, however it went."""
         began = self._begun.pop(task_id, None)
-        if began is not None:
-            self.times[_short(task.name)].observe(time.perf_counter() - began)
+        if began is None:
+            return
+        took_s = time.perf_counter() - began
+        self.times[_short(task.name)].observe(took_s)
+        if task.name == publish_market_data.name and took_s > settings.TICKWIRE.sources.poll_tick_s:
+            self.overruns += 1
 
     def failed(self, sender: Any, **_: Any) -> None:
         """A task raised."""
@@ -60,6 +65,7 @@ class Labour:
         """What was seen so far."""
         for name, times in list(self.times.items()):
             yield buckets("tickwire_task_duration_seconds", times, task=name)
+        yield sample("tickwire_publisher_overruns_total", self.overruns)
         yield from by_label("tickwire_task_failures_total", "task", list(self.failures.items()))
 
     def _note_beat(self) -> None:

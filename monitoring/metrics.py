@@ -76,6 +76,7 @@ PROCESS = (
 )
 CELERY = (
     Metric("tickwire_task_duration_seconds", "histogram", "How long Celery tasks took.", ("task",), LATENCY_S),
+    Metric("tickwire_publisher_overruns_total", "counter", "Beat ticks that took longer than the pause between two of them."),
     Metric("tickwire_task_failures_total", "counter", "Celery tasks that raised.", ("task",)),
 )
 INSTALLATION = (
