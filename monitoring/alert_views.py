@@ -41,7 +41,7 @@ from monitoring.deliveries import outgoing
 from monitoring.models import Alert, AlertRule, Delivery, Notifier
 from realtime.auth import IsStaff
 from realtime.codes import Code, CodedError
-from realtime.operations import check_may
+from realtime.operations import check_may, in_json
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -271,7 +271,7 @@ class NotifierTestView(APIView):
             notifier = get_object_or_404(Notifier, pk=pk)
             journal.note("test", "notifier", notifier.name, key=notifier.pk)
         error = outgoing.test(notifier)
-        return _json(Tested(not error, error))
+        return in_json(Tested(not error, error))
 
 
 class AlertsView(APIView):
@@ -303,7 +303,7 @@ class AlertsView(APIView):
         with answering():
             rows = Alert.objects.filter(**{name: value for name, value in wanted.items() if value})
             shown = [_shown(row) for row in rows.select_related("rule").prefetch_related("deliveries")[: asked.limit]]
-        return _json(Alerts(shown))
+        return in_json(Alerts(shown))
 
 
 def _shown(row: Alert) -> AlertShown:
@@ -331,8 +331,3 @@ def _told(row: Delivery) -> Told:
 
 def _us(text: str) -> int:
     return us(datetime.fromisoformat(text))
-
-
-def _json(answer: msgspec.Struct) -> HttpResponse:
-    headers = {"Cache-Control": "private, no-store"}
-    return HttpResponse(msgspec.json.encode(answer), content_type="application/json", headers=headers)

@@ -18,6 +18,7 @@ from monitoring import rollups
 from monitoring.overview import SERIES
 from monitoring.rollups import KEPT_S, MINUTE, SECOND, Moment
 from realtime.auth import IsStaff
+from realtime.operations import in_json
 
 USUAL_S = 3600
 USUAL_POINTS, MOST_POINTS = 720, 5000
@@ -85,9 +86,7 @@ class HistoryView(APIView):
             raise ParseError(f"more than {MOST_POINTS} points: give a longer step, or less time")
         with answering():
             moments = rollups.load(source, first, last)
-        answer = _answer(names, step, rollups.stretched(moments, step) if step > source else moments)
-        headers = {"Cache-Control": "private, no-store"}
-        return HttpResponse(msgspec.json.encode(answer), content_type="application/json", headers=headers)
+        return in_json(_answer(names, step, rollups.stretched(moments, step) if step > source else moments))
 
 
 def _asked(request: Request) -> tuple[Sequence[str], int, int, int]:

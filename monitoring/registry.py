@@ -18,6 +18,7 @@ from monitoring.installation import Snapshot
 from monitoring.reports import Report
 from realtime.auth import IsStaff
 from realtime.codes import Code, CodedError
+from realtime.operations import in_json
 
 WAIT_S = 2.0  # for Redis
 RETRY_MS = 2000
@@ -107,7 +108,7 @@ class NodesView(APIView):
     )
     def get(self, request: Request) -> HttpResponse:  # noqa: ARG002
         """Whatever their role."""
-        return _json(Processes(processes()))
+        return in_json(Processes(processes()))
 
 
 class BestNodeView(APIView):
@@ -125,12 +126,7 @@ class BestNodeView(APIView):
         """By what they reported within five seconds."""
         found = processes()
         if (address := best(found)) is not None:
-            return _json(Best(address))
+            return in_json(Best(address))
         if any(process.address for process in found):
             raise CodedError(Code.OVERLOADED, "no process takes connections just now", retry_after_ms=RETRY_MS)
         raise NotFound("no process says its address: see TICKWIRE_PUBLIC_ADDRESS")
-
-
-def _json(answer: msgspec.Struct) -> HttpResponse:
-    headers = {"Cache-Control": "private, no-store"}
-    return HttpResponse(msgspec.json.encode(answer), content_type="application/json", headers=headers)

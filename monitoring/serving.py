@@ -47,7 +47,7 @@ def _hub_samples(canary: Canary) -> Iterator[Sample]:
     node = canary.node
     hub, loop = node.hub, asyncio.get_running_loop()
     yield sample("tickwire_connections", len(hub.connections))
-    yield sample("tickwire_subscriptions", sum(len(each.cohort.paces) for each in hub.connections.values() if each.cohort))
+    yield sample("tickwire_subscriptions", sum(len(cohort) * len(cohort.paces) for cohort in hub.cohorts))
     yield sample("tickwire_topics", len(hub.entries))
     yield sample("tickwire_slow_connections", len(hub.slow))
     yield sample("tickwire_event_loop_lag_seconds", hub.lags_us[-1] / 1e6)

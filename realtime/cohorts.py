@@ -8,6 +8,7 @@ and pays for an outbox of its own until that is drained.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from marketdata.topics import Delivery, Topic
@@ -203,6 +204,9 @@ class Cohorts:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    def __iter__(self) -> Iterator[Cohort]:
+        return iter(self._known.values())
 
     def find(self, encoding: Encoding, paces: dict[str, Pace]) -> Cohort:
         """The cohort of an encoding and a set of paces; a new one registers with its topics."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any, cast
 
-import msgspec
 from django.db.models import QuerySet
-from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
@@ -19,6 +17,7 @@ from rest_framework.views import APIView
 from marketdata.database import answering
 from realtime.codes import Code, CodedError
 from realtime.models import Usage
+from realtime.operations import in_json
 from realtime.own_keys import IsUser
 from realtime.principal import Principal
 from realtime.serializers import DayUsage, OwnUsage
@@ -79,8 +78,7 @@ class UsageView(APIView):
             if form == "csv":
                 return download(rows, COLUMNS, f"usage-{first}-{last}", by="day")
             told = OwnUsage(first, last, _lines(rows))
-        headers = {"Cache-Control": "private, no-store"}
-        return HttpResponse(msgspec.json.encode(told), content_type="application/json", headers=headers)
+        return in_json(told)
 
 
 def _asked(request: Request) -> tuple[date, date, str]:
