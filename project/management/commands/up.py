@@ -97,6 +97,7 @@ def banner(config: Config, password: str | None) -> str:
     rows = {
         "Page": f"http://{place}/",
         "Admin": f"http://{place}/admin/",
+        "Monitor": f"http://{place}/monitor/",
         "API": f"http://{place}/api/docs/",
         "WebSocket": f"ws://{place}/ws/v1/market",
     }
