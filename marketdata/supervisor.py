@@ -18,7 +18,7 @@ from marketdata.feed_status import FeedStatus, anote_statuses
 from marketdata.feeds import StreamingFeed
 from marketdata.gate import Line
 from marketdata.ingest import Ingest
-from marketdata.instruments import instruments
+from marketdata.instruments import Instruments, instruments
 from marketdata.kept import KeptTask
 from marketdata.outage import Outage
 from marketdata.publisher import AsyncPublisher
@@ -48,6 +48,7 @@ class Supervisor:
         note: Callable[[Sequence[FeedStatus]], Awaitable[None]],
         tick: Callable[[], Awaitable[None]],
         latest: Latest,
+        known: Instruments | None = None,
     ) -> None:
         """Take the parts.
 
@@ -57,12 +58,14 @@ class Supervisor:
             note: passes on what the feeds are doing, every second.
             tick: called every second; closes bars by the clock.
             latest: reads the latest updates of topics.
+            known: instruments; None: the process's own.
         """
         self._read_roster = read_roster
         self._connect = connect
         self._note = note
         self._tick = tick
         self._latest = latest
+        self._known = known or instruments()
         self._feeds: dict[str, tuple[SupervisedFeed, asyncio.Task[None]]] = {}
         self._reliefs: dict[str, Relief] = {}  # primary → it and its standbys
         self.routine = [
@@ -93,7 +96,9 @@ class Supervisor:
         await _end([task for _, task in ended.values()])
         if stopped := [replace(feed.status(), good_until_us=0) for name, (feed, _) in ended.items() if name not in wanted]:
             await self._note(stopped)
-        begun = [SupervisedFeed(wanted[name], self._connect) for name in sorted(wanted.keys() - self._feeds.keys())]
+        begun = [
+            SupervisedFeed(wanted[name], self._connect, known=self._known) for name in sorted(wanted.keys() - self._feeds.keys())
+        ]
         self._line_up([*(feed for feed, _ in self._feeds.values()), *begun])
         for feed in begun:
             self._feeds[feed.entry.name] = feed, asyncio.create_task(feed.run(), name=f"feed {feed.entry.name}")
@@ -103,7 +108,7 @@ class Supervisor:
         before, self._reliefs = self._reliefs, {}
         for primary, group in _groups(feed.entry for feed in every).items():
             lines = [Line(entry.name, entry.hold_s) for entry in group]
-            relief = self._reliefs[primary] = before.get(primary) or Relief(lines, self._latest)
+            relief = self._reliefs[primary] = before.get(primary) or Relief(lines, self._latest, known=self._known)
             relief.gate.line_up(lines)
         for feed in every:
             feed.stand_in(None if feed.entry.flaw else self._reliefs.get(feed.entry.standby_for or feed.entry.name))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from marketdata import pulse, relief, supervised, supervisor
+from marketdata import pulse, supervised, supervisor
 from marketdata.bars import BarWriter
 from marketdata.errors import FeedError
 from marketdata.feed_status import FeedStatus, anote_statuses, feed_statuses
@@ -105,7 +105,7 @@ class Plant:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         stopping = asyncio.Event()
-        run = Supervisor(self.roster, self.connect, self.note, self.tick, self.store.latest).run(stopping)
+        run = Supervisor(self.roster, self.connect, self.note, self.tick, self.store.latest, KNOWN).run(stopping)
         running = asyncio.create_task(run)
         try:
             await self.until("main")
@@ -145,8 +145,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundredth of a day's patience."""
     for module, name, value in [
         (pulse, "_LONGEST_STEP_S", 0.05), (pulse, "FIRST_S", 1.0), (pulse, "LEAST_S", 0.3), (pulse, "SAMPLE_S", 0.02),
-        (supervised, "FIRST_PAUSE_S", 0.01), (supervised, "instruments", lambda: KNOWN), (relief, "instruments", lambda: KNOWN),
-        (supervisor, "TICK_S", 0.02), (supervisor, "ROSTER_S", 0.1),
+        (supervised, "FIRST_PAUSE_S", 0.01), (supervisor, "TICK_S", 0.02), (supervisor, "ROSTER_S", 0.1),
     ]:  # fmt: skip
         monkeypatch.setattr(module, name, value)
 

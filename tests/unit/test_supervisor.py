@@ -53,7 +53,8 @@ async def supervised(venue, entries, *, tick=None):
         pass
 
     stopping = asyncio.Event()
-    running = asyncio.create_task(Supervisor(roster, venue.connect, note, tick or nothing, venue.latest).run(stopping))
+    feeds = Supervisor(roster, venue.connect, note, tick or nothing, venue.latest, venue.house.instruments)
+    running = asyncio.create_task(feeds.run(stopping))
     await until(lambda: not isinstance(entries, list) or venue.connects.keys() >= {entry.name for entry in entries})
     try:
         yield statuses
@@ -222,6 +223,16 @@ async def test_a_primary_that_is_switched_off_leaves_the_field_to_its_standby(ve
         del entries[0]
         await until(lambda: statuses.keys() == {"b"})
         await venue.says["b"].put([trade(1)])
+        await until(lambda: venue.house.published("trade") == [trade(1)])
+
+
+async def test_what_a_standby_said_before_its_primary_was_switched_off_is_not_lost(venue):
+    entries = [A, replace(B, standby_for="a")]
+    async with supervised(venue, entries) as statuses:
+        await venue.says["b"].put([trade(1)])
+        await until(lambda: "b" in statuses and statuses["b"].held == 1)
+        assert venue.house.published("trade") == []
+        del entries[0]
         await until(lambda: venue.house.published("trade") == [trade(1)])
 
 
