@@ -174,7 +174,7 @@ class Hub:
             delay_us: how old everything must be that their followers see.
 
         Raises:
-            StoreUnavailable: Redis did not answer; none of the missing topics is followed.
+            StoreUnavailable: Redis did not answer; some of the missing topics may be ready nevertheless.
         """
         if delay_us:
             await self.delays.ensure(delay_us, topics)

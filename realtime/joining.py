@@ -26,7 +26,7 @@ class Joining:
         """Follow topics on the bus and know their latest values; see `Hub.ensure`.
 
         Raises:
-            StoreUnavailable: Redis did not answer; none of the missing topics is followed.
+            StoreUnavailable: Redis did not answer; some of the missing topics may be ready nevertheless.
         """
         while missing := [topic for topic in topics if not self._is_live(str(topic))]:
             if fresh := [topic for topic in missing if str(topic) not in self.hub.entries]:
@@ -49,12 +49,12 @@ class Joining:
         try:
             await hub.bus.follow({entry.channel: hub.receiver(entry) for entry in entries})
             hub.counts["groups_joined"] += len(entries)
-            chunks = [entries[at : at + READ_AT_ONCE] for at in range(0, len(entries), READ_AT_ONCE)]
-            await asyncio.gather(*(self._read(chunk, after, most) for chunk in chunks))
+            await self._read_all(entries, after, most)
         except BaseException as error:
-            for entry in entries:
+            lost = [entry for entry in entries if not entry.live]  # the others may have followers already
+            for entry in lost:
                 hub.entries.pop(entry.name, None)
-            hub.spawn(hub.bus.unfollow([entry.channel for entry in entries]))
+            hub.spawn(hub.bus.unfollow([entry.channel for entry in lost]))
             failure = StoreUnavailable("the topics could not be joined")
             done.set_exception(error if isinstance(error, StoreUnavailable) else failure)
             done.exception()  # perhaps nobody waits for it
@@ -63,6 +63,12 @@ class Joining:
             for entry in entries:
                 self._joining.pop(entry.name, None)
         done.set_result(None)
+
+    async def _read_all(self, entries: Sequence[Entry], after: Mapping[str, int], most: int) -> None:
+        chunks = [entries[at : at + READ_AT_ONCE] for at in range(0, len(entries), READ_AT_ONCE)]
+        done = await asyncio.gather(*(self._read(chunk, after, most) for chunk in chunks), return_exceptions=True)
+        for error in filter(None, done):  # only now: none of them may still be reading
+            raise error
 
     async def _read(self, entries: Sequence[Entry], after: Mapping[str, int], most: int) -> None:
         found = await self.hub.store.recall([(entry.name, after.get(entry.name)) for entry in entries], most)

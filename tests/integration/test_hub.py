@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 import redis.asyncio
 
+from marketdata.errors import StoreUnavailable
 from marketdata.store import Update, write_message
 from marketdata.topics import parse
 from realtime.codes import Eviction
@@ -281,6 +283,28 @@ async def test_evicting_a_topic_tells_each_follower(desk: Desk) -> None:
     await desk.subscribe(client, TRADE)
     assert desk.hub.evict(TRADE, Eviction.SYMBOL_DISABLED) == 1
     assert messages(client)[-1] == {"type": "evicted", "topic": TRADE, "code": 2002, "name": "symbol_disabled"}
+
+
+async def test_a_store_that_goes_away_half_way_leaves_what_is_ready(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, recall, asked = desk.connect(), desk.store.recall, []
+
+    async def answer_once(*which: Any) -> Any:
+        asked.append(which)
+        if len(asked) == 1:
+            return await recall(*which)
+        async with asyncio.timeout(5):
+            while TRADE not in desk.hub.entries or not desk.hub.entries[TRADE].live:
+                await asyncio.sleep(0)
+        await desk.subscribe(client, TRADE)  # somebody is quick
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr("realtime.joining.READ_AT_ONCE", 1)
+    monkeypatch.setattr(desk.store, "recall", answer_once)
+    with pytest.raises(StoreUnavailable):
+        await desk.hub.ensure([parse(TRADE), parse(QUOTE)])
+    assert list(desk.hub.entries) == [TRADE]
+    await desk.publish(TRADE, '{"n":1}')
+    await desk.until(lambda: seqs(client) == [1])
 
 
 async def test_a_thousand_subscribes_under_load_join_without_hole_or_duplicate(desk: Desk) -> None:
