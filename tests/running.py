@@ -12,6 +12,7 @@ import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PATIENCE_S = 60.0  # with what must happen: a busy machine begins a process slowly, and waiting costs nothing where all is well
 
 
 class Run:

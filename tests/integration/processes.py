@@ -14,7 +14,7 @@ from typing import Any
 
 from marketdata.feed_status import FeedStatus, feed_statuses
 from marketdata.store import Layout, Stamped, Store
-from tests.running import ROOT, Run
+from tests.running import PATIENCE_S, ROOT, Run
 
 MANAGE = str(ROOT / "manage.py")
 
@@ -67,7 +67,7 @@ def migrate(folder: Path) -> Path:
     return folder / "tickwire.sqlite3"
 
 
-def until(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], within_s: float = PATIENCE_S) -> Any:
     """Wait until the condition gives something true."""
     deadline = time.monotonic() + within_s
     while not (found := condition()):

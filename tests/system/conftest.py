@@ -25,8 +25,8 @@ import websockets
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from marketdata.store import Layout, Store, Update
+from tests.running import PATIENCE_S, ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SYMBOLS = ("AAPL", "MSFT", "BTC-USDT", "600519.SH", "TEST")
 PLANT = """
 from marketdata.models import Instrument
@@ -161,7 +161,7 @@ class Client:
                 return (end.rcvd.code, end.rcvd.reason) if end.rcvd else (1006, "")
 
 
-def wait_for(condition: Callable[[], Any], server: Tickwire, timeout: float = 20) -> Any:
+def wait_for(condition: Callable[[], Any], server: Tickwire, timeout: float = PATIENCE_S) -> Any:
     """Wait until the condition gives something true."""
     until = time.monotonic() + timeout
     while time.monotonic() < until:
