@@ -176,10 +176,12 @@ async def test_a_batch_that_breaks_publishing_is_lost_alone(works: Works, monkey
 async def test_a_flood_is_shed_counted_and_told_once(works: Works, caplog: pytest.LogCaptureFixture) -> None:
     async with running(feed := works.feed("a", most_per_s=10)):
         await works.say("a", [quote(n) for n in range(20)] + [trade(n) for n in range(20)])
+        await until(lambda: feed.inflow.is_flooded(works.now))
         await works.wait(1)
-        await until(lambda: "t19" in works.trades())
+        assert (feed.status().flooded, feed.status().healthy) == (True, True)
+        while "t19" not in works.trades():
+            await works.wait(1)
         status = feed.status()
-        assert (status.flooded, status.healthy) == (True, True)
         assert status.ticks + status.shed + status.conflated == 40
         assert status.shed > 0
         await works.wait(10)
