@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import msgspec
+from django.conf import settings
 from django.core import exceptions as django
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views import defaults
@@ -64,7 +65,7 @@ def rest_exception_handler(failure: Exception, context: dict[str, Any]) -> HttpR
 
 
 def _status(failure: Exception) -> int | None:
-    if isinstance(failure, TooLarge):
+    if isinstance(failure, TooLarge | django.RequestDataTooBig):
         return 413
     return failure.status_code if isinstance(failure, rest.APIException) else None
 
@@ -79,6 +80,8 @@ def _coded(failure: Exception) -> CodedError | None:
             return CodedError(Code(failure.code), "the database cannot be asked just now", retry_after_ms=RETRY_MS)
         case MarketDataError():
             return CodedError(Code(failure.code), str(failure))
+        case django.RequestDataTooBig():
+            return CodedError(Code.LIMIT_EXCEEDED, f"at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes at once")
         case rest.Throttled():
             wait_s = getattr(failure, "wait", None) or 1.0
             return CodedError(Code.TOO_MANY_REQUESTS, "too many requests", retry_after_ms=round(wait_s * 1000))
