@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 import msgspec
-from django.conf import settings
 from django.core import exceptions as django
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views import defaults
@@ -81,7 +80,7 @@ def _coded(failure: Exception) -> CodedError | None:
         case MarketDataError():
             return CodedError(Code(failure.code), str(failure))
         case django.RequestDataTooBig():
-            return CodedError(Code.LIMIT_EXCEEDED, f"at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes at once")
+            return CodedError(Code.LIMIT_EXCEEDED, "the body is too large")
         case rest.Throttled():
             wait_s = getattr(failure, "wait", None) or 1.0
             return CodedError(Code.TOO_MANY_REQUESTS, "too many requests", retry_after_ms=round(wait_s * 1000))

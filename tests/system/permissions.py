@@ -78,6 +78,7 @@ GET    /api/v1/admin/trace/                  401     401    403   403     403   
 POST   /api/v1/admin/trace/                  401     401    403   403     403   403     403    403   404   401     401     401
 GET    /api/v1/admin/trace/samples/          401     401    403   403     403   403     200    200   200   401     401     401
 GET    /api/v1/admin/topics/                 401     401    403   403     403   403     200    200   200   401     401     401
+POST   /api/v1/auth/ticket                   401     401    200   403     200   200     200    200   200   401     401     401
 POST   /api/v1/auth/ticket/                  401     401    200   403     200   200     200    200   200   401     401     401
 GET    /api/v1/depth/<symbol>/               403     401    200   200     200   200     200    200   200   401     401     403
 POST   /api/v1/ingest/                       401     401    403   403     403   200     403    403   403   401     401     401

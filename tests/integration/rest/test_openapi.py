@@ -72,3 +72,19 @@ def test_the_documentation_is_served_with_its_own_assets(anonymous: Client) -> N
     page = anonymous.get("/api/docs/").content.decode()
     assert "/static/drf_spectacular_sidecar/swagger-ui-dist/" in page
     assert "cdn" not in page
+
+
+@pytest.mark.parametrize(
+    ("query", "kind"), [("", "application/vnd.oai.openapi; charset=utf-8"), ("?format=json", "application/vnd.oai.openapi+json")]
+)
+def test_the_description_is_made_once(client: Client, monkeypatch: pytest.MonkeyPatch, query: str, kind: str) -> None:
+    first = client.get(f"/api/schema/{query}")
+    assert (first.status_code, first["Content-Type"]) == (200, kind)
+    monkeypatch.delattr("drf_spectacular.generators.SchemaGenerator.get_schema")
+    assert client.get(f"/api/schema/{query}").content == first.content
+
+
+@pytest.mark.parametrize("query", ["?version=%0A", "?version=%00", "?lang=%00", '?version=a"b'])
+def test_what_nobody_asks_of_the_description_changes_nothing(client: Client, query: str) -> None:
+    answer = client.get(f"/api/schema/{query}")
+    assert (answer.status_code, answer["Content-Disposition"]) == (200, 'inline; filename="tickwire.yaml"')
