@@ -95,7 +95,7 @@ class KeysView(_View):
     def post(self, request: Request) -> HttpResponse:
         """By session only."""
         if not _by_session(request):
-            raise PermissionDenied("keys are made by session only: log in")
+            raise PermissionDenied("keys are made by session only: log in at /login/")
         asked = _asked(request)
         with answering():
             row, key = _make(_user_id(request), asked)
@@ -118,7 +118,7 @@ class KeyView(_View):
             if not own.exists():
                 raise NotFound(f"you have no key {prefix!r}")
             if not _by_session(request) and prefix != cast(Principal, request.auth).key_prefix:
-                raise PermissionDenied("with a key none is revoked but that key: log in")
+                raise PermissionDenied("with a key none is revoked but that key: log in at /login/")
             revoke(own)
         return HttpResponse(status=204)
 

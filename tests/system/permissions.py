@@ -37,6 +37,9 @@ NAMED = {
 TABLE = """
                                              visitor nobody user  no-csrf key   publish staff  s-key chief revoked off-key off
 GET    /                                     200     200    200   200     200   200     200    200   200   200     200     200
+GET    /login/                               200     200    200   200     200   200     200    200   200   200     200     200
+POST   /login/                               403     403    200   403     403   403     200    403   200   403     403     200
+POST   /logout/                              403     403    302   403     403   403     302    403   302   403     403     302
 GET    /chart/                               200     200    200   200     200   200     200    200   200   200     200     200
 GET    /favicon.ico                          302     302    302   302     302   302     302    302   302   302     302     302
 GET    /admin/                               302     302    302   302     302   302     200    302   200   302     302     302
