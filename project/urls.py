@@ -20,7 +20,9 @@ handler500 = "project.errors.server_error"
 
 icon = RedirectView.as_view(url=static("dashboard/icon.svg"), http_method_names=["get", "head"])  # for pages that name none
 
-login = LoginView.as_view(template_name="login.html", authentication_form=UserLoginForm, next_page="login")
+login = LoginView.as_view(
+    template_name="login.html", authentication_form=UserLoginForm, next_page="login", http_method_names=["get", "head", "post"]
+)
 
 urlpatterns = [
     path("", dashboard, name="dashboard"),

@@ -87,6 +87,14 @@ def test_a_body_that_is_nested_too_deep_is_a_bad_request(chief: Client, key_clie
     check(client.post(f"/api/v1/{path}", body, content_type="application/json"), 400, Code.BAD_REQUEST)
 
 
+@pytest.mark.parametrize("body", [DEEP, b'{"name":' + DEEP + b"}"])
+def test_so_it_is_with_a_session_whose_csrf_token_is_looked_for(listed: None, body: bytes) -> None:
+    browser = Client(enforce_csrf_checks=True, headers={"X-CSRFToken": "x" * 32})
+    browser.force_login(User.objects.create_user("ada"))
+    browser.cookies["csrftoken"] = "x" * 32
+    check(browser.post("/api/v1/keys/", body, content_type="application/json"), 400, Code.BAD_REQUEST)
+
+
 def test_a_tick_that_is_nested_too_deep_is_a_bad_one() -> None:
     with pytest.raises(BadTick, match="recursion"):
         from_json(b'{"more":' + DEEP + b',"type":"trade"}')
