@@ -21,6 +21,7 @@ from realtime.auth import REALM
 from realtime.codes import Code, CodedError, internal
 
 API = "/api/"
+FOREIGN_HOST = "the request names a host that is not this server's; its operator lists them in TICKWIRE_ALLOWED_HOSTS"
 RETRY_MS = 2000  # when to ask again while Redis is away
 
 _STATUS = {
@@ -124,7 +125,8 @@ def _told(request: HttpRequest, error: CodedError) -> HttpResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """A request that Django itself refuses, for instance one that names a foreign host."""
     if _is_machine(request):
-        return _told(request, CodedError(Code.BAD_REQUEST, "Django refuses this request"))
+        text = FOREIGN_HOST if isinstance(exception, django.DisallowedHost) else "Django refuses this request"
+        return _told(request, CodedError(Code.BAD_REQUEST, text))
     return defaults.bad_request(request, exception)
 
 
