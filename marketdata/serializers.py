@@ -19,6 +19,7 @@ from marketdata.topics import Interval
 MOST_UPDATES = 1000
 MOST_SEQ = 2**63 - 1  # Redis refuses greater ones, which must not look like its failure
 MOST_TOPICS = 200
+USUAL_INSTRUMENTS, MOST_INSTRUMENTS = 100, 500  # a page
 MOST_TICKS = 1000
 MOST_INGEST_BYTES = 1 << 20
 
@@ -184,6 +185,10 @@ class InstrumentsQuery(serializers.Serializer[Any]):
     search = SearchField(required=False, allow_blank=True, help_text="part of symbol or name, in any case")
     venue = VenueField(required=False, trim_whitespace=False)
     type = serializers.ChoiceField(choices=Instrument.Kind.choices, required=False, help_text="the instrument's `kind`")
+    page = serializers.IntegerField(required=False, min_value=1, help_text="from 1 on")
+    page_size = serializers.IntegerField(
+        required=False, min_value=1, help_text=f"{USUAL_INSTRUMENTS} by default, {MOST_INSTRUMENTS} at most"
+    )
 
 
 class TopicsQuery(serializers.Serializer[Any]):

@@ -143,7 +143,7 @@ def from_json(data: bytes) -> Tick:
     """
     try:
         return _BATCH.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise BadTick("malformed", str(error)) from None
 
 

@@ -84,6 +84,17 @@ class Topic(msgspec.Struct, frozen=True, order=True):
         return Delivery.EVERY if self.type is DataType.TRADE else Delivery.LATEST
 
 
+def interval(text: str) -> Interval:
+    """Read an interval.
+
+    Raises:
+        UnsupportedType: there is none of that name.
+    """
+    if text not in _LENGTH_US:
+        raise UnsupportedType(f"there is no interval {text!r}")
+    return Interval(text)
+
+
 @lru_cache(maxsize=65_536)
 def parse(text: str) -> Topic:
     """Read a topic.
@@ -97,14 +108,12 @@ def parse(text: str) -> Topic:
         raise UnknownTopic(f"{text!r} is not a topic: expected type.symbol")
     if kind not in _TYPES:
         raise UnsupportedType(f"there is no data type {kind!r}")
-    interval = None
+    length = None
     if kind == DataType.KLINE:
         label, dot, rest = rest.partition(".")
         if not dot or not rest:
             raise UnknownTopic(f"{text!r} is not a topic: expected kline.interval.symbol")
-        if label not in _LENGTH_US:
-            raise UnsupportedType(f"there is no interval {label!r}")
-        interval = Interval(label)
+        length = interval(label)
     if not SYMBOL.fullmatch(rest):
         raise UnknownTopic(f"{text!r} is not a topic: {rest!r} is not a symbol")
-    return Topic(DataType(kind), rest, interval)
+    return Topic(DataType(kind), rest, length)

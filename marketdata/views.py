@@ -16,18 +16,17 @@ from typing import Any, ClassVar, cast
 import msgspec
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
-from rest_framework.exceptions import ParseError
+from django.utils.cache import get_conditional_response, patch_vary_headers
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
-from rest_framework.views import APIView
 
 from marketdata import history, openapi, snapshots, ticks
 from marketdata.access import MayPublish, MayRead, Reader, known_instruments, listed, readable, reader_of
 from marketdata.as_of import AsOf
+from marketdata.endpoint import Endpoint, decoded
 from marketdata.errors import BadTick, TooLarge, TooMany
 from marketdata.ingest import Ingest
 from marketdata.instruments import Instrument, instruments
@@ -37,8 +36,10 @@ from marketdata.publisher import Publisher
 from marketdata.reads import Reads
 from marketdata.serializers import (
     MOST_INGEST_BYTES,
+    MOST_INSTRUMENTS,
     MOST_TICKS,
     MOST_TOPICS,
+    USUAL_INSTRUMENTS,
     HistoryQuery,
     Ingested,
     InstrumentSerializer,
@@ -57,7 +58,7 @@ from marketdata.serializers import (
     Updates,
 )
 from marketdata.store import Store, now_us
-from marketdata.topics import DataType, Interval, Topic, parse
+from marketdata.topics import DataType, Topic, interval
 
 READ_S = 2.0  # who waits for an answer is told sooner that none comes than a writer, whose update may have gone through
 
@@ -87,15 +88,15 @@ def ingest() -> Ingest:
     return Ingest(Publisher.from_settings(), instruments())
 
 
-class ReaderView(APIView):
-    """What all endpoints share: who may read, and that an answer is one reader's own."""
+class ReaderView(Endpoint):
+    """What these endpoints share: who may read, and that an answer may be kept by who got it, to be asked for again."""
 
     permission_classes: ClassVar[Sequence[type[BasePermission]]] = [MayRead]  # type: ignore[misc]
+    caching = "private, no-cache"
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Tell caches that the answer depends on the plan, and is to be asked for again."""
+        """Tell caches that the answer depends on the plan."""
         answer: HttpResponseBase = super().finalize_response(request, response, *args, **kwargs)
-        patch_cache_control(answer, private=True, no_cache=True)
         patch_vary_headers(answer, ["Authorization", "Cookie"])
         return answer
 
@@ -119,11 +120,11 @@ def _conditional(request: Request, answer: msgspec.Struct) -> HttpResponseBase:
 
 
 class InstrumentPages(PageNumberPagination):
-    """100 instruments a page, up to 500 on request."""
+    """As many instruments a page as `InstrumentsQuery` lets pass."""
 
-    page_size = 100
+    page_size = USUAL_INSTRUMENTS
     page_size_query_param = "page_size"
-    max_page_size = 500
+    max_page_size = MOST_INSTRUMENTS
 
 
 class InstrumentsView(ReaderView):
@@ -292,18 +293,19 @@ class KlinesView(ReaderView):
     def get(self, request: Request, symbol: str) -> HttpResponse:
         """The newest `limit` that opened in `[start, end)`, oldest first."""
         asked = _asked(KlinesQuery, request)
-        interval = parse(f"kline.{asked['interval']}.{listed(symbol).symbol}").interval
+        listed(symbol)
+        length = interval(asked["interval"])
         end_us = asked.get("cursor", asked.get("end", history.ALWAYS_US))
         page = history.klines(
             seen_by(reader_of(request)),
             symbol,
-            cast(Interval, interval),
+            length,
             start_us=asked.get("start", 0),
             end_us=end_us,
             limit=asked["limit"],
         )
         older = None if page.older_us is None else str(page.older_us)
-        return _json(Klines(symbol, cast(Interval, interval), [msgspec.Raw(body) for body in page.bodies], older, page.stale))
+        return _json(Klines(symbol, length, [msgspec.Raw(body) for body in page.bodies], older, page.stale))
 
 
 class HistoryView(ReaderView):
@@ -352,10 +354,7 @@ class IngestView(ReaderView):
 def _raw_ticks(request: Request) -> Sequence[msgspec.Raw]:
     if int(request.META.get("CONTENT_LENGTH") or 0) > MOST_INGEST_BYTES or len(request.body) > MOST_INGEST_BYTES:
         raise TooLarge(f"at most {MOST_INGEST_BYTES} bytes at once")
-    try:
-        raw = msgspec.json.decode(request.body, type=Ticks).ticks
-    except msgspec.DecodeError as error:
-        raise ParseError(f"the body is not a batch of ticks: {error}") from None
+    raw = decoded(request.body, Ticks, "a batch of ticks").ticks
     if len(raw) > MOST_TICKS:
         raise TooMany(f"at most {MOST_TICKS} ticks at once, not {len(raw)}")
     return raw

@@ -22,10 +22,10 @@ from rest_framework import serializers
 from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from marketdata import journal
 from marketdata.database import answering
+from marketdata.endpoint import Endpoint
 from monitoring.alert_serializers import (
     Alerts,
     AlertShown,
@@ -41,7 +41,7 @@ from monitoring.deliveries import outgoing
 from monitoring.models import Alert, AlertRule, Delivery, Notifier
 from realtime.auth import IsStaff
 from realtime.codes import Code, CodedError
-from realtime.operations import check_may, in_json
+from realtime.operations import asked_in_body, check_may, in_json
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -83,17 +83,6 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: int = MOST
 
 
-def _body(request: Request) -> Any:
-    """What was sent.
-
-    Raises:
-        ParseError: nothing was, or no object.
-    """
-    if request.META.get("CONTENT_LENGTH") in (None, "", "0") or not isinstance(request.data, dict):
-        raise ParseError("give an object")
-    return request.data
-
-
 def written(serializer: serializers.ModelSerializer[Any]) -> Any:
     """The row that was asked for.
 
@@ -108,7 +97,7 @@ def written(serializer: serializers.ModelSerializer[Any]) -> Any:
         return serializer.save()
 
 
-class _Rows(APIView):
+class _Rows(Endpoint):
     """All rows of a model."""
 
     permission_classes = [IsStaff]
@@ -123,10 +112,10 @@ class _Rows(APIView):
     def _add(self, request: Request) -> Response:
         check_may(request, f"monitoring.add_{self.model._meta.model_name}")
         with answering():
-            return Response(self.serializer(written(self.serializer(data=_body(request)))).data, status=201)
+            return Response(self.serializer(written(self.serializer(data=asked_in_body(dict, request)))).data, status=201)
 
 
-class _Row(APIView):
+class _Row(Endpoint):
     """One row of a model."""
 
     permission_classes = [IsStaff]
@@ -141,7 +130,7 @@ class _Row(APIView):
         check_may(request, f"monitoring.change_{self.model._meta.model_name}")
         with answering():
             row = get_object_or_404(self.model, pk=pk)
-            return Response(self.serializer(written(self.serializer(row, data=_body(request), partial=True))).data)
+            return Response(self.serializer(written(self.serializer(row, data=asked_in_body(dict, request), partial=True))).data)
 
     def _delete(self, request: Request, pk: int) -> HttpResponse:
         check_may(request, f"monitoring.delete_{self.model._meta.model_name}")
@@ -258,7 +247,7 @@ class NotifierView(_Row):
         return self._delete(request, pk)
 
 
-class NotifierTestView(APIView):
+class NotifierTestView(Endpoint):
     """A test message."""
 
     permission_classes = [IsStaff]
@@ -274,7 +263,7 @@ class NotifierTestView(APIView):
         return in_json(Tested(not error, error))
 
 
-class AlertsView(APIView):
+class AlertsView(Endpoint):
     """What fires, and what did."""
 
     permission_classes = [IsStaff]

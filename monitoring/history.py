@@ -11,9 +11,9 @@ from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from marketdata.database import answering
+from marketdata.endpoint import Endpoint
 from monitoring import rollups
 from monitoring.overview import SERIES
 from monitoring.rollups import KEPT_S, MINUTE, SECOND, Moment
@@ -53,7 +53,7 @@ class History(msgspec.Struct, frozen=True):
     units: dict[str, str]
 
 
-class HistoryView(APIView):
+class HistoryView(Endpoint):
     """How the installation fared."""
 
     permission_classes = [IsStaff]

@@ -10,9 +10,9 @@ from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from marketdata.access import MayRead
+from marketdata.endpoint import Endpoint
 from marketdata.store import Store, now_us
 from monitoring.installation import Snapshot
 from monitoring.reports import Report
@@ -95,7 +95,7 @@ def best(found: list[Process]) -> str | None:
     return min(serving, key=lambda process: (process.load, process.connections)).address if serving else None
 
 
-class NodesView(APIView):
+class NodesView(Endpoint):
     """All processes."""
 
     permission_classes = [IsStaff]
@@ -111,7 +111,7 @@ class NodesView(APIView):
         return in_json(Processes(processes()))
 
 
-class BestNodeView(APIView):
+class BestNodeView(Endpoint):
     """The process with most room."""
 
     permission_classes = [MayRead]

@@ -9,8 +9,8 @@ from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
+from marketdata.endpoint import Endpoint
 from marketdata.store import Stamped
 from marketdata.topics import parse
 from monitoring.latency import NodeTraces, Time, Traced, event_us
@@ -96,7 +96,7 @@ class NewTrace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     within_s: Annotated[float, msgspec.Meta(gt=0, le=MOST_S)] = MOST_S
 
 
-class TraceView(APIView):
+class TraceView(Endpoint):
     """An update's way."""
 
     permission_classes = [IsStaff]
@@ -140,7 +140,7 @@ class TraceView(APIView):
         return in_json(Tracing(topic, nodes, asked.within_s), 202)
 
 
-class TracesView(APIView):
+class TracesView(Endpoint):
     """Updates whose times are known."""
 
     permission_classes = [IsStaff]

@@ -11,9 +11,9 @@ from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from marketdata import database
+from marketdata.endpoint import Endpoint
 from marketdata.feed_status import FeedStatus, feed_statuses
 from marketdata.views import reads
 from monitoring.queries import queries
@@ -28,7 +28,7 @@ from realtime.trials import trials
 from realtime.usage import sums
 
 
-class StatsView(APIView):
+class StatsView(Endpoint):
     """Counters of the process that answers."""
 
     permission_classes = [IsStaff]
@@ -88,7 +88,7 @@ class Feeds(msgspec.Struct):
     feeds: list[FeedStatus]
 
 
-class FeedsView(APIView):
+class FeedsView(Endpoint):
     """State of each feed, wherever it runs."""
 
     permission_classes = [IsStaff]

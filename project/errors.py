@@ -21,6 +21,7 @@ from realtime.auth import REALM
 from realtime.codes import Code, CodedError, internal
 
 API = "/api/"
+FOREIGN_HOST = "the request names a host that is not this server's; its operator lists them in TICKWIRE_ALLOWED_HOSTS"
 RETRY_MS = 2000  # when to ask again while Redis is away
 
 _STATUS = {
@@ -64,7 +65,7 @@ def rest_exception_handler(failure: Exception, context: dict[str, Any]) -> HttpR
 
 
 def _status(failure: Exception) -> int | None:
-    if isinstance(failure, TooLarge):
+    if isinstance(failure, TooLarge | django.RequestDataTooBig):
         return 413
     return failure.status_code if isinstance(failure, rest.APIException) else None
 
@@ -79,6 +80,8 @@ def _coded(failure: Exception) -> CodedError | None:
             return CodedError(Code(failure.code), "the database cannot be asked just now", retry_after_ms=RETRY_MS)
         case MarketDataError():
             return CodedError(Code(failure.code), str(failure))
+        case django.RequestDataTooBig():
+            return CodedError(Code.LIMIT_EXCEEDED, "the body is too large")
         case rest.Throttled():
             wait_s = getattr(failure, "wait", None) or 1.0
             return CodedError(Code.TOO_MANY_REQUESTS, "too many requests", retry_after_ms=round(wait_s * 1000))
@@ -122,7 +125,8 @@ def _told(request: HttpRequest, error: CodedError) -> HttpResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """A request that Django itself refuses, for instance one that names a foreign host."""
     if _is_machine(request):
-        return _told(request, CodedError(Code.BAD_REQUEST, "Django refuses this request"))
+        text = FOREIGN_HOST if isinstance(exception, django.DisallowedHost) else "Django refuses this request"
+        return _told(request, CodedError(Code.BAD_REQUEST, text))
     return defaults.bad_request(request, exception)
 
 

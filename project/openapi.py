@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import msgspec
 from django.conf import settings
+from django.http import HttpResponse
 from django.urls import path
 from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import Direction
@@ -19,7 +22,29 @@ from marketdata.ticks import Depth, Kline, Quote, Ticker, Trade
 from realtime.codes import Code
 
 REF = "#/components/schemas/{name}"
-IN_ADDRESSES = {"symbol": "AAPL", "topic": "quote.AAPL"}  # what the API page begins with
+EXAMPLES = {  # what the API page begins with, by (place, name)
+    ("path", "symbol"): "AAPL",
+    ("path", "topic"): "quote.AAPL",
+    ("query", "topic"): "quote.AAPL",
+    ("query", "topics"): "quote.AAPL,kline.1m.BTC-USDT",
+    ("query", "symbols"): "AAPL,BTC-USDT",
+}
+TAGS = {  # in this order: what most come for, first
+    "instruments": "what is listed",
+    "snapshots": "latest values of any topics",
+    "quotes": "best bid and ask",
+    "tickers": "the session so far",
+    "depth": "order books",
+    "trades": "the latest, newest first",
+    "klines": "bars, stored and open",
+    "topics": "updates by their numbers",
+    "me": "who you are, what you may, what you used",
+    "keys": "your API keys",
+    "auth": "tickets for sockets",
+    "ingest": "ticks from outside",
+    "nodes": "where to connect",
+    "admin": "for staff: the running installation",
+}
 
 
 class DocsView(SpectacularSwaggerSplitView):
@@ -34,8 +59,28 @@ class DocsView(SpectacularSwaggerSplitView):
         return response
 
 
+class SchemaView(SpectacularAPIView):
+    """The description itself. It is everybody's and never changes, so it is made once: that takes a quarter of a second."""
+
+    schema = None
+
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:  # noqa: ARG002
+        """As YAML, or as JSON where the client prefers it or `format=json` asks for it."""
+        renderer = request.accepted_renderer
+        kind = f"{renderer.media_type}; charset={renderer.charset}" if renderer.charset else renderer.media_type
+        disposition = f'inline; filename="tickwire.{renderer.format}"'
+        return HttpResponse(_described(renderer.format), content_type=kind, headers={"Content-Disposition": disposition})
+
+
+@cache
+def _described(form: str) -> bytes:
+    renderer = next(one for one in SchemaView.renderer_classes if one.format == form)
+    described: Any = renderer().render(SchemaGenerator().get_schema(public=True))  # type: ignore[no-untyped-call]
+    return bytes(described)
+
+
 urlpatterns = [
-    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", DocsView.as_view(url_name="schema"), name="docs"),
 ]
 
@@ -87,14 +132,15 @@ class StructSchema(OpenApiSerializerExtension):
 def complete(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:  # noqa: ARG001
     """Add the bodies' schemas, and to every operation the error answer and what is true of all (a hook of drf-spectacular)."""
     result["components"]["schemas"] |= {**_bodies(), "Error": _error()}
+    result["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     refused = {"description": "refused", "content": {"application/json": {"schema": {"$ref": REF.format(name="Error")}}}}
     for operations in result["paths"].values():
         for operation in operations.values():
             operation["responses"]["default"] = refused
             operation.get("requestBody", {})["required"] = True
             for parameter in operation.get("parameters", []):
-                if parameter["in"] == "path" and parameter["name"] in IN_ADDRESSES:
-                    parameter["example"] = IN_ADDRESSES[parameter["name"]]
+                if (example := EXAMPLES.get((parameter["in"], parameter["name"]))) is not None:
+                    parameter["example"] = example
     return result
 
 

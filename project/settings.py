@@ -51,7 +51,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "project.slashes.Slashes",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -116,7 +116,9 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Tickwire",
-    "DESCRIPTION": "Market data: the same values that the WebSocket carries, as snapshots and history.",
+    "DESCRIPTION": "Market data: the same values that the WebSocket carries, as snapshots and history.\n\n"
+    "Visitors may try what the plan for them includes. *Authorize* takes an API key; or [log in](/login/), come back, and ask as "
+    "yourself: that is also how you make a key, with `POST /api/v1/keys/`.",
     "VERSION": "1.0.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],

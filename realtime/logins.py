@@ -17,6 +17,7 @@ from typing import Any
 
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.backends import BaseBackend, ModelBackend
+from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest
@@ -110,13 +111,17 @@ class AccountBackend(ModelBackend):
         return user if user and self.user_can_authenticate(user) else None
 
 
-class LoginForm(AdminAuthenticationForm):
-    """The admin's form; it says so when the password was not looked at."""
+class UserLoginForm(AuthenticationForm):
+    """The form at `/login/`, for every user; it says so when the password was not looked at."""
 
     def get_invalid_login_error(self) -> ValidationError:
-        """What is shown instead of the admin."""
+        """What is shown instead of what was wanted."""
         wait_s = logins.wait_s(address_of(self.request), self.cleaned_data.get("username", "")) if self.request else 0.0
         if not wait_s:
             return super().get_invalid_login_error()
         text = "Too many failed logins. No password is looked at before %(seconds)d seconds have passed; then try again."
         return ValidationError(text, code="too_many", params={"seconds": math.ceil(wait_s)})
+
+
+class LoginForm(AdminAuthenticationForm, UserLoginForm):
+    """The admin's form, for staff."""

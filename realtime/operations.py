@@ -15,9 +15,9 @@ from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.exceptions import NotFound, ParseError, PermissionDenied, UnsupportedMediaType
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from marketdata.database import answering
+from marketdata.endpoint import Endpoint, decoded
 from realtime.auth import IsStaff
 from realtime.census import MOST_ROWS, By, Following, Live, Wanted
 from realtime.dismissals import disconnect, drain, find
@@ -109,10 +109,7 @@ def asked_in_body(kind: type[T], request: Request) -> T:
     """
     if (request.content_type or "").partition(";")[0].strip() != "application/json":  # a form was read before we can
         raise UnsupportedMediaType(request.content_type or "")
-    try:
-        return msgspec.json.decode(request.body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ParseError(f"the body is not what is asked for: {error}") from None
+    return decoded(request.body, kind, "what is asked for")
 
 
 def in_json(answer: msgspec.Struct, status: int = 200) -> HttpResponse:
@@ -125,7 +122,7 @@ def _found(wanted: Wanted) -> HttpResponse:
     return in_json(Connections(*orders().connections(**msgspec.structs.asdict(wanted))))
 
 
-class OwnConnectionsView(APIView):
+class OwnConnectionsView(Endpoint):
     """The caller's connections."""
 
     permission_classes = [IsUser]
@@ -141,7 +138,7 @@ class OwnConnectionsView(APIView):
         return _found(Wanted(user_id=cast(Principal, request.auth).user_id))
 
 
-class ConnectionsView(APIView):
+class ConnectionsView(Endpoint):
     """Everybody's connections."""
 
     permission_classes = [IsStaff]
@@ -158,7 +155,7 @@ class ConnectionsView(APIView):
         return _found(asked_for(Asked, request))
 
 
-class ConnectionView(APIView):
+class ConnectionView(Endpoint):
     """One connection."""
 
     permission_classes = [IsStaff]
@@ -177,7 +174,7 @@ class ConnectionView(APIView):
         return HttpResponse(status=204)
 
 
-class TopicsView(APIView):
+class TopicsView(Endpoint):
     """What is followed."""
 
     permission_classes = [IsStaff]
@@ -195,7 +192,7 @@ class TopicsView(APIView):
         return in_json(Followed(orders().topics(asked.limit, asked.by)))
 
 
-class DrainView(APIView):
+class DrainView(Endpoint):
     """The end of a serving process."""
 
     permission_classes = [IsStaff]

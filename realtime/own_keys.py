@@ -22,9 +22,9 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework.exceptions import NotAuthenticated, NotFound, ParseError, PermissionDenied, UnsupportedMediaType
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from marketdata.database import answering
+from marketdata.endpoint import Endpoint, decoded
 from realtime.codes import Code, CodedError
 from realtime.keys import create_key, revoke
 from realtime.models import ApiKey
@@ -62,14 +62,8 @@ class IsUser(BasePermission):
         return True
 
 
-class _View(APIView):
+class _View(Endpoint):
     permission_classes = [IsUser]
-
-    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """No cache keeps any of this."""
-        answer = super().finalize_response(request, response, *args, **kwargs)
-        answer["Cache-Control"] = "private, no-store"
-        return answer
 
 
 class KeysView(_View):
@@ -101,7 +95,7 @@ class KeysView(_View):
     def post(self, request: Request) -> HttpResponse:
         """By session only."""
         if not _by_session(request):
-            raise PermissionDenied("keys are made by session only: log in")
+            raise PermissionDenied("keys are made by session only: log in at /login/")
         asked = _asked(request)
         with answering():
             row, key = _make(_user_id(request), asked)
@@ -124,7 +118,7 @@ class KeyView(_View):
             if not own.exists():
                 raise NotFound(f"you have no key {prefix!r}")
             if not _by_session(request) and prefix != cast(Principal, request.auth).key_prefix:
-                raise PermissionDenied("with a key none is revoked but that key: log in")
+                raise PermissionDenied("with a key none is revoked but that key: log in at /login/")
             revoke(own)
         return HttpResponse(status=204)
 
@@ -146,10 +140,7 @@ def _asked(request: Request) -> NewKey:
     """
     if (request.content_type or "").partition(";")[0].strip() != "application/json":  # a form was read before we can
         raise UnsupportedMediaType(request.content_type or "")
-    try:
-        asked = msgspec.json.decode(request.body, type=NewKey)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ParseError(f"the body is not a key's description: {error}") from None
+    asked = decoded(request.body, NewKey, "a key's description")
     if asked.expires_at is not None and _time(asked.expires_at) <= timezone.now():
         raise ParseError("'expires_at' is past; it is in microseconds since the Unix epoch")
     return asked

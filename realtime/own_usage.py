@@ -12,9 +12,9 @@ from rest_framework import serializers
 from rest_framework.exceptions import ParseError
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from marketdata.database import answering
+from marketdata.endpoint import Endpoint
 from realtime.codes import Code, CodedError
 from realtime.models import Usage
 from realtime.operations import in_json
@@ -46,7 +46,7 @@ class UsageQuery(serializers.Serializer):  # type: ignore[type-arg]  # DRF canno
         return {"from": serializers.DateField(required=False, help_text=text), **super().get_fields()}
 
 
-class UsageView(APIView):
+class UsageView(Endpoint):
     """What the caller used."""
 
     permission_classes = [IsUser]

@@ -86,7 +86,7 @@ class DayUsage(msgspec.Struct, frozen=True):
     messages: Annotated[int, msgspec.Meta(description="sent on the socket: updates, replies and all others")]
     commands: Annotated[int, msgspec.Meta(description="received on the socket")]
     bytes: Annotated[int, msgspec.Meta(description="sent on the socket")]
-    requests: Annotated[int, msgspec.Meta(description="to REST, that were not refused by the plan")]
+    requests: Annotated[int, msgspec.Meta(description="to REST, but those that were too many, or with a bad credential")]
 
 
 class OwnUsage(msgspec.Struct, frozen=True, rename={"first": "from"}):

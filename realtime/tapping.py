@@ -9,9 +9,9 @@ from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.exceptions import NotFound, ParseError
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from marketdata.database import answering
+from marketdata.endpoint import Endpoint
 from marketdata.journal import note
 from marketdata.store import now_us
 from marketdata.topics import parse
@@ -80,7 +80,7 @@ class AskedAfter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: Annotated[str, msgspec.Meta(pattern=AFTER["pattern"])] = BEGINNING
 
 
-class TapsView(APIView):
+class TapsView(Endpoint):
     """Taps."""
 
     permission_classes = [IsStaff]
@@ -113,7 +113,7 @@ class TapsView(APIView):
         return in_json(Look(begun.id, of, begun.nodes, about.until_us), 201)
 
 
-class TapView(APIView):
+class TapView(Endpoint):
     """One tap."""
 
     permission_classes = [IsStaff]

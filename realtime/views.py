@@ -14,8 +14,8 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
+from marketdata.endpoint import Endpoint
 from marketdata.instruments import instruments
 from realtime.auth import grant_page_pass, issue_ticket
 from realtime.limits import CACHED_S
@@ -62,7 +62,7 @@ def _page(request: HttpRequest, template: str, shown: dict[str, Any]) -> HttpRes
     return response
 
 
-class MeView(APIView):
+class MeView(Endpoint):
     """Who asks, as the server sees it."""
 
     permission_classes = [AllowAny]
@@ -87,7 +87,7 @@ class MeView(APIView):
         return _json(me)
 
 
-class MeLimitsView(APIView):
+class MeLimitsView(Endpoint):
     """What whoever asks may do, under the names of the socket's welcome."""
 
     permission_classes = [AllowAny]
@@ -115,7 +115,7 @@ def _json(answer: msgspec.Struct) -> HttpResponse:
     return HttpResponse(msgspec.json.encode(answer, order="deterministic"), content_type="application/json")
 
 
-class TicketView(APIView):
+class TicketView(Endpoint):
     """A ticket for a socket."""
 
     permission_classes = [AllowAny]

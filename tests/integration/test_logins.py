@@ -87,3 +87,29 @@ def test_a_program_without_a_request_is_not_counted() -> None:
     for _ in range(MOST_BAD):
         authenticate(username="ada", password="guess")
     assert authenticate(username="ada", password=PASSWORD) is not None
+
+
+# every user's door
+
+
+def test_a_user_who_is_no_staff_logs_in_and_makes_a_key() -> None:
+    User.objects.create_user("carol", password=PASSWORD)
+    browser = Client()
+    assert browser.post("/login/", {"username": "carol", "password": PASSWORD}).status_code == 302
+    assert "You are logged in as carol" in browser.get("/login/").content.decode()
+    made = browser.post("/api/v1/keys/", {}, content_type="application/json")
+    assert made.status_code == 201
+    assert browser.post("/logout/").status_code == 302
+    assert browser.get("/api/v1/keys/").status_code == 401
+
+
+def test_it_sends_nobody_to_another_server() -> None:
+    given = {"username": "ada", "password": PASSWORD}
+    for wanted, got in (("/api/docs/", "/api/docs/"), ("https://evil.example/", "/login/"), ("//evil.example", "/login/")):
+        assert Client().post("/login/", given | {"next": wanted})["Location"] == got
+
+
+def test_guesses_at_either_door_are_counted_together() -> None:
+    guess()
+    answer = Client(REMOTE_ADDR="192.0.2.1").post("/login/", {"username": "ada", "password": PASSWORD})
+    assert "Too many failed logins" in answer.content.decode()

@@ -37,6 +37,9 @@ NAMED = {
 TABLE = """
                                              visitor nobody user  no-csrf key   publish staff  s-key chief revoked off-key off
 GET    /                                     200     200    200   200     200   200     200    200   200   200     200     200
+GET    /login/                               200     200    200   200     200   200     200    200   200   200     200     200
+POST   /login/                               403     403    200   403     403   403     200    403   200   403     403     200
+POST   /logout/                              403     403    302   403     403   403     302    403   302   403     403     302
 GET    /chart/                               200     200    200   200     200   200     200    200   200   200     200     200
 GET    /favicon.ico                          302     302    302   302     302   302     302    302   302   302     302     302
 GET    /admin/                               302     302    302   302     302   302     200    302   200   302     302     302
@@ -78,6 +81,7 @@ GET    /api/v1/admin/trace/                  401     401    403   403     403   
 POST   /api/v1/admin/trace/                  401     401    403   403     403   403     403    403   404   401     401     401
 GET    /api/v1/admin/trace/samples/          401     401    403   403     403   403     200    200   200   401     401     401
 GET    /api/v1/admin/topics/                 401     401    403   403     403   403     200    200   200   401     401     401
+POST   /api/v1/auth/ticket                   401     401    200   403     200   200     200    200   200   401     401     401
 POST   /api/v1/auth/ticket/                  401     401    200   403     200   200     200    200   200   401     401     401
 GET    /api/v1/depth/<symbol>/               403     401    200   200     200   200     200    200   200   401     401     403
 POST   /api/v1/ingest/                       401     401    403   403     403   200     403    403   403   401     401     401

@@ -19,7 +19,7 @@ from django.contrib.auth.models import User
 User.objects.create_superuser("ada", password="correct horse")
 """
 )
-PAGES = ["/", "/chart/", "/admin/login/", "/api/docs/"]
+PAGES = ["/", "/chart/", "/login/", "/admin/login/", "/api/docs/"]
 INJECTED = "const it = document.createElement('script'); it.textContent = 'window.ran = true'; document.body.append(it)"
 
 

@@ -20,7 +20,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 REFUSED = {401, 403, 405}
 ADMIN = {"/admin/^(?P<app_label>marketdata|realtime|auth|monitoring)/$": "/admin/auth/", "/admin/(?P<url>.*)$": "/admin/nothing/"}
 TOKEN = "c" * 32
-LOGOUT = "/admin/logout/"
+LOGOUTS = {"/admin/logout/", "/logout/"}
 _addresses = itertools.count()
 
 
@@ -81,7 +81,7 @@ def credentials(server: Tickwire, who: str, route: str) -> dict[str, str]:
     if "key" in shown:
         headers["Authorization"] = f"Bearer {shown['key']}"
     if "session" in shown:
-        headers["Cookie"] = f"sessionid={shown['leaving' if route == LOGOUT else 'session']}; csrftoken={TOKEN}"
+        headers["Cookie"] = f"sessionid={shown['leaving' if route in LOGOUTS else 'session']}; csrftoken={TOKEN}"
         headers |= {} if who == "no-csrf" else {"X-CSRFToken": TOKEN}
     return headers
 

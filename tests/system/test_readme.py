@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -48,6 +49,15 @@ def test_the_python_example_prints_updates(moving: Tickwire) -> None:
         lines = [program.stdout.readline() for _ in range(3)]
         program.terminate()
     assert all(line.startswith("trade.AAPL") and "228.33" in line for line in lines)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/protocol.md"])
+def test_what_curl_is_told_to_fetch_is_there(moving: Tickwire, document: str) -> None:
+    addresses = re.findall(r'^\$ curl .*"http://127.0.0.1:8000(/.+)"$', (ROOT / document).read_text(), re.MULTILINE)
+    assert addresses
+    for address in addresses:
+        with urllib.request.urlopen(moving.url + address.replace("BTC-USDT", "AAPL")) as answer:
+            assert answer.headers["Content-Type"] == "application/json"
 
 
 def test_the_browser_example_shows_the_quote(moving: Tickwire, page: Page) -> None:

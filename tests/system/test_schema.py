@@ -67,6 +67,7 @@ def examined(server: Tickwire, folder: Path, who: str, *options: str) -> subproc
     return subprocess.run([*command, *asked], cwd=folder, env=ours, capture_output=True, text=True, timeout=1100)
 
 
+@pytest.mark.timeout(1200)  # a minute on a quiet machine
 @pytest.mark.parametrize("who", CREDENTIALS)
 def test_every_answer_is_as_the_schema_says(staffed: Tickwire, tmp_path: Path, who: str) -> None:
     done = examined(staffed, tmp_path, who, "--max-examples", str(EXAMPLES), "--seed", "1")

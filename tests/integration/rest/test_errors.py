@@ -76,7 +76,9 @@ def test_a_wrong_method_is_405(client: Client) -> None:
 
 
 def test_a_foreign_host_is_400(anonymous: Client) -> None:
-    check(anonymous.get("/api/v1/instruments/", headers={"Host": "evil.example"}), 400, Code.BAD_REQUEST)
+    answer = anonymous.get("/api/v1/instruments/", headers={"Host": "evil.example"})
+    check(answer, 400, Code.BAD_REQUEST)
+    assert "TICKWIRE_ALLOWED_HOSTS" in answer.json()["error"]["message"]
 
 
 def test_an_unforeseen_failure_is_500_and_logged(client: Client, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:

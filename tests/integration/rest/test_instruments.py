@@ -54,6 +54,14 @@ def test_a_page_has_500_at_most(anonymous: Client) -> None:
     assert len(symbols(anonymous, "?page_size=1000")) == 500
 
 
+@pytest.mark.parametrize(
+    "query", ["?page=0", "?page=", "?page=x", "?page_size=0", "?page_size=-1", "?page_size=", "?page_size=x"]
+)
+def test_a_page_that_cannot_be_is_a_bad_request(anonymous: Client, query: str) -> None:
+    answer = anonymous.get(f"/api/v1/instruments/{query}")
+    assert (answer.status_code, answer.json()["error"]["name"]) == (400, "bad_request")
+
+
 def test_a_page_beyond_the_last_is_404(anonymous: Client) -> None:
     assert anonymous.get("/api/v1/instruments/?page=9").status_code == 404
 

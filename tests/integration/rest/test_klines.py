@@ -150,8 +150,9 @@ def test_next_is_the_cursor_of_older_bars(client: Client) -> None:
     assert second["next"] is None
 
 
-def test_an_interval_that_does_not_exist_is_unsupported(client: Client) -> None:
-    answer = client.get("/api/v1/klines/AAPL/?interval=7m")
+@pytest.mark.parametrize("interval", ["7m", "1M", "1m.AAPL", "1m."])
+def test_an_interval_that_does_not_exist_is_unsupported(client: Client, interval: str) -> None:
+    answer = client.get(f"/api/v1/klines/AAPL/?interval={interval}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, 121)
 
 

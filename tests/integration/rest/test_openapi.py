@@ -72,3 +72,31 @@ def test_the_documentation_is_served_with_its_own_assets(anonymous: Client) -> N
     page = anonymous.get("/api/docs/").content.decode()
     assert "/static/drf_spectacular_sidecar/swagger-ui-dist/" in page
     assert "cdn" not in page
+
+
+@pytest.mark.parametrize(
+    ("query", "kind"), [("", "application/vnd.oai.openapi; charset=utf-8"), ("?format=json", "application/vnd.oai.openapi+json")]
+)
+def test_the_description_is_made_once(client: Client, monkeypatch: pytest.MonkeyPatch, query: str, kind: str) -> None:
+    first = client.get(f"/api/schema/{query}")
+    assert (first.status_code, first["Content-Type"]) == (200, kind)
+    monkeypatch.delattr("drf_spectacular.generators.SchemaGenerator.get_schema")
+    assert client.get(f"/api/schema/{query}").content == first.content
+
+
+@pytest.mark.parametrize("query", ["?version=%0A", "?version=%00", "?lang=%00", '?version=a"b'])
+def test_what_nobody_asks_of_the_description_changes_nothing(client: Client, query: str) -> None:
+    answer = client.get(f"/api/schema/{query}")
+    assert (answer.status_code, answer["Content-Disposition"]) == (200, 'inline; filename="tickwire.yaml"')
+
+
+def test_the_api_page_begins_with_market_data_and_ends_with_the_staffs(schema: Any) -> None:
+    shown = [tag["name"] for tag in schema["tags"]]
+    assert (shown[0], shown[-1]) == ("instruments", "admin")
+    assert {tag for methods in schema["paths"].values() for one in methods.values() for tag in one["tags"]} == set(shown)
+
+
+def test_what_must_be_asked_has_an_example(schema: Any) -> None:
+    for name, operation in operations(schema):
+        must = [one for one in operation.get("parameters", []) if one.get("required")]
+        assert [one["name"] for one in must if "example" not in one] in ([], ["prefix"]), name
