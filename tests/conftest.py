@@ -21,6 +21,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from django.db import connections
 
 from project.redis_server import binary
 
@@ -67,6 +68,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
     monkeypatch.setattr("marketdata.store.time", found)
     return found
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """A file, as in life: who finds it locked waits. A database in memory that threads share says no at once."""
+    connections["default"].settings_dict["TEST"]["NAME"] = str(Path(_home) / "test.sqlite3")
 
 
 @pytest.fixture
