@@ -44,7 +44,7 @@ async def watch(own_redis: OwnRedis, prefix: str, settings: Any) -> AsyncIterato
     monkeypatch.setattr("monitoring.scrape.store", lambda: Store(own_redis.url, Layout(prefix), 0.2))
     found = await watches.here()
     async with asyncio.timeout(10):
-        while not found.canary.alive:  # noqa: ASYNC110 -- a message that goes round
+        while not found.canary.alive:
             await asyncio.sleep(0.01)
     yield found
     monkeypatch.undo()
