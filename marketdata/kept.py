@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
 CANCELS, CANCEL_S = 3, 1.0  # how often a task is told to end, and how long it may take each time
 AGAIN_S = 1.0  # long enough that health sees it, and that a task which dies at once costs nothing
+
+deaths: Counter[str] = Counter()  # of this process, by the task's name; 0 for those that never ended
 
 
 class KeptTask:
@@ -30,6 +33,7 @@ class KeptTask:
         """
         self.name = name
         self.deaths = 0
+        deaths[name] += 0
         self._work = work
         self._log = log
         self._task: asyncio.Task[None] | None = None
@@ -59,6 +63,7 @@ class KeptTask:
         if task is not self._task:
             return  # it was stopped
         self.deaths += 1
+        deaths[self.name] += 1
         if not task.cancelled():  # which the end of the loop does to every task; that it goes on is told later
             self._log.error("%s: the task ended; it begins again", self.name, exc_info=task.exception())
         self._again = task.get_loop().call_later(AGAIN_S, self._begin_again, task)

@@ -6,6 +6,7 @@ views, the asynchronous one the feed process; both are thin, because the store d
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Self
 
@@ -23,12 +24,31 @@ def _ids(trades: Sequence[Trade]) -> list[tuple[str, str]]:
     return [(str(trade.topic), trade.id) for trade in trades]
 
 
+class Published:
+    """Counts what this process has published, by whichever publisher and in whichever thread.
+
+    Attributes:
+        updates: so far.
+    """
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self._lock = threading.Lock()
+
+    def add(self, updates: int) -> None:
+        """Some more were published."""
+        with self._lock:
+            self.updates += updates
+
+
+published = Published()
+
+
 class Publisher:
     """Publishes from synchronous code."""
 
     def __init__(self, store: Store | MemoryStore) -> None:
         self.store = store
-        self.published = 0
 
     @classmethod
     def from_settings(cls) -> Self:
@@ -38,7 +58,7 @@ class Publisher:
     def publish(self, ticks: Sequence[Tick], states: Sequence[State] = (), mark: Mark | None = None) -> list[int]:
         """Publish a batch in one step; see `Store.publish` for returns and errors."""
         seqs = self.store.publish(_updates(ticks), states, mark)
-        self.published += len(seqs)
+        published.add(len(seqs))
         return seqs
 
     def known(self, trades: Sequence[Trade]) -> list[bool]:
@@ -55,7 +75,6 @@ class AsyncPublisher:
 
     def __init__(self, store: AsyncStore) -> None:
         self.store = store
-        self.published = 0
 
     @classmethod
     def from_settings(cls) -> Self:
@@ -65,7 +84,7 @@ class AsyncPublisher:
     async def publish(self, ticks: Sequence[Tick], states: Sequence[State] = (), mark: Mark | None = None) -> list[int]:
         """Publish a batch in one step; see `Store.publish` for returns and errors."""
         seqs = await self.store.publish(_updates(ticks), states, mark)
-        self.published += len(seqs)
+        published.add(len(seqs))
         return seqs
 
     async def known(self, trades: Sequence[Trade]) -> list[bool]:

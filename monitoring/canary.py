@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from marketdata.errors import StoreUnavailable
 from marketdata.kept import KeptTask
-from marketdata.layer import pack
+from marketdata.layer import pack, unpack
 from marketdata.topics import redis_channel
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ class Canary:
         self.began_at = asyncio.get_running_loop().time()
         self.back_at: float | None = None
         self.latency_s = 0.0
-        self._sent_at = 0.0
         self.task = KeptTask("canary", self._run, logger)
         self.task.start()
 
@@ -58,15 +58,15 @@ class Canary:
                 if not following:
                     await bus.follow({self.channel: self._back})
                     following = True
-                self._sent_at = asyncio.get_running_loop().time()
-                await bus.publish(self.channel.decode(), pack({"type": "canary"}))
+                sent_at = time.perf_counter()  # the loop's clock counts milliseconds
+                await bus.publish(self.channel.decode(), pack({"type": "canary", "sent": sent_at}))
             except StoreUnavailable:
                 pass  # its age says so
             await asyncio.sleep(EVERY_S)
 
-    def _back(self, _: bytes) -> None:
+    def _back(self, message: bytes) -> None:
         self.back_at = asyncio.get_running_loop().time()
-        self.latency_s = self.back_at - self._sent_at
+        self.latency_s = time.perf_counter() - unpack(message)["sent"]  # of this one: others may be under way
 
     async def stop(self) -> None:
         """Stop sending."""

@@ -11,13 +11,13 @@ import redis
 from django.conf import settings
 
 from marketdata import dial
-from marketdata.feed_status import FeedStatus, fresh, noted_statuses
+from marketdata.feed_status import FeedStatus, noted_statuses
 from marketdata.redis_errors import reachable
 from marketdata.store import Store, now_us
 from monitoring import reports
 from monitoring.reports import Report
 from monitoring.samples import Sample, by_label, sample
-from monitoring.silence import feed_silence
+from monitoring.silence import FORGOTTEN_US, feed_silence
 from monitoring.standings import alert_samples, standing_key
 
 ROLES = ("web", "feed", "worker", "beat")
@@ -57,7 +57,7 @@ class Snapshot:
             answer, beat, standing, depth = pipe.execute()
         depth = depth if (broker := _broker()) is None else _waiting(broker, prefix)
         found, now = reports.read(answer), now_us()
-        of_feeds = [*_feeds(fresh(feeds)), *feed_silence(feeds, now)]
+        of_feeds = [*_feeds(feeds, now), *feed_silence(feeds, now)]
         return cls(found, [*of_feeds, *_celery(beat, depth), *_processes(found), *alert_samples(standing, now / 1e6)])
 
 
@@ -90,11 +90,11 @@ def note_beat(client: redis.Redis, prefix: str) -> None:
     client.set(beat_key(prefix), now_us())
 
 
-def _feeds(feeds: Sequence[FeedStatus]) -> Iterator[Sample]:
-    now = now_us()
-    for feed in feeds:
+def _feeds(feeds: Sequence[FeedStatus], now: int) -> Iterator[Sample]:
+    """Of each feed by its last note: one whose process died is down, and grows older."""
+    for feed in (each for each in feeds if now - each.good_until_us < FORGOTTEN_US):
         label = {"feed": feed.name}
-        yield sample("tickwire_feed_up", feed.healthy, **label)
+        yield sample("tickwire_feed_up", feed.healthy and now < feed.good_until_us, **label)
         if feed.last_event_us is not None:
             yield sample("tickwire_feed_last_event_age_seconds", max(0, now - feed.last_event_us) / 1e6, **label)
         yield sample("tickwire_feed_ticks_total", feed.ticks, **label)

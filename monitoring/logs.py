@@ -20,6 +20,7 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +56,7 @@ WINDOW_S = 10.0
 STANDARD_ERROR = 2
 
 logger = logging.getLogger(__name__)
+unwritten = Counter(collapsed=0, dropped=0)  # lines of this process: alike, and only counted; or without room
 
 
 def role_of(argv: Sequence[str]) -> str:
@@ -156,9 +158,15 @@ class Handler(logging.Handler):
         """Make and write a line, if it is not one too many of its kind."""
         try:
             if self.floods.admit(kind_of(record), time.monotonic()):
-                self.writer.put(self._line(record))
+                self._put(self._line(record))
+            else:
+                unwritten["collapsed"] += 1
         except Exception as error:  # noqa: BLE001, RUF100 -- whoever logs must not fail for it
-            self.writer.put(self._spoilt(record, error))
+            self._put(self._spoilt(record, error))
+
+    def _put(self, line: bytes) -> None:
+        if not self.writer.put(line):
+            unwritten["dropped"] += 1
 
     def _line(self, record: logging.LogRecord) -> bytes:
         return f"{self.format(record)}\n".encode(errors="backslashreplace")
@@ -184,7 +192,7 @@ class Handler(logging.Handler):
     def close(self) -> None:
         """Tell all counts and write what waits."""
         for line in self._told(at_once=True):
-            self.writer.put(line)
+            self._put(line)
         self.writer.close()
         super().close()
 

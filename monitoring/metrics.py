@@ -40,9 +40,9 @@ SERVING = (
     Metric("tickwire_updates_received_total", "counter", "Updates that the bus brought."),
     Metric("tickwire_updates_delivered_total", "counter", "Updates handed to clients' sockets, each client's counted."),
     Metric("tickwire_frames_total", "counter", "Writes to clients' sockets, each with one or more frames."),
-    Metric("tickwire_sent_bytes_total", "counter", "Bytes handed to clients' sockets, but for the last ones of those that left."),
+    Metric("tickwire_sent_bytes_total", "counter", "Bytes handed to clients' sockets."),
     Metric("tickwire_encodes_total", "counter", "Messages made into bytes, once for all who get them."),
-    Metric("tickwire_batch_updates", "histogram", "Topics with something new in one flush.", (), FLUSH_SIZES),
+    Metric("tickwire_batch_topics", "histogram", "Topics with something new in one flush.", (), FLUSH_SIZES),
     Metric("tickwire_delivery_latency_seconds", "histogram", "From publish to socket write, of sampled updates.", (), LATENCY_S),
     Metric("tickwire_conflated_total", "counter", "Updates that a newer one replaced before they were delivered."),
     Metric("tickwire_gaps_total", "counter", "Losses that clients were told of.", ("reason",)),
@@ -63,10 +63,14 @@ SERVING = (
 PROCESS = (
     Metric("tickwire_redis_up", "gauge", "1: Redis answered the last question."),
     Metric("tickwire_redis_round_trip_seconds", "gauge", "How long that answer took."),
+    Metric("tickwire_updates_published_total", "counter", "Updates that this process put onto the bus, derived ones included."),
     Metric("tickwire_database_queries_total", "counter", "Queries sent to the database."),
     Metric("tickwire_database_pool_connections", "gauge", "Connections of the database pool, by state.", ("state",)),
     Metric("tickwire_breaker_open", "gauge", "1: nobody waits for this, because it does not answer.", ("what",)),
     Metric("tickwire_task_deaths_total", "counter", "Background tasks that ended and were begun again.", ("task",)),
+    Metric(
+        "tickwire_log_lines_unwritten_total", "counter", "Log lines that were only counted: alike, or without room.", ("why",)
+    ),
     Metric("tickwire_gc_pause_seconds", "histogram", "Pauses of the garbage collector.", (), PAUSE_S),
     Metric("tickwire_memory_bytes", "gauge", "Resident memory."),
     Metric("tickwire_open_descriptors", "gauge", "Open files and sockets."),

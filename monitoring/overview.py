@@ -76,11 +76,10 @@ Values = dict[str, float | None]
 
 
 class ProcessState(Process, frozen=True, kw_only=True):
-    """A process, and what it needs. `ready` is null where nobody asks it."""
+    """A process, and what it needs."""
 
     memory_bytes: float
     loop_lag_s: float | None
-    ready: bool | None
 
 
 class FeedAge(msgspec.Struct, frozen=True):
@@ -183,12 +182,10 @@ def _histogram(report: Report, name: str) -> Buckets | None:
 
 
 def _state(report: Report, now_us: int) -> ProcessState:
-    ready = report.value("tickwire_ready")
     return ProcessState(
         **msgspec.structs.asdict(Process.of(report, now_us)),
         memory_bytes=report.value("tickwire_memory_bytes") or 0.0,
         loop_lag_s=report.value("tickwire_event_loop_lag_seconds"),
-        ready=None if ready is None else bool(ready),
     )
 
 

@@ -13,9 +13,11 @@ from typing import Any
 import redis
 from django.db import connection
 
-from marketdata import database
+from marketdata import database, kept
 from marketdata.histogram import Histogram
+from marketdata.publisher import published
 from marketdata.views import reads
+from monitoring.logs import unwritten
 from monitoring.metrics import PAUSE_S
 from monitoring.queries import queries
 from monitoring.reports import PYTHON
@@ -54,15 +56,18 @@ _BEGAN = time.monotonic()
 
 
 def own_samples() -> Iterator[Sample | Buckets]:
-    """Memory, files, garbage, queries and breakers of this process, without asking anybody."""
+    """Memory, files, garbage, queries, tasks, log lines and breakers of this process, without asking anybody."""
     yield sample("tickwire_build_info", 1, version=VERSION, python=PYTHON)
     yield sample("tickwire_uptime_seconds", time.monotonic() - _BEGAN)
     yield sample("tickwire_memory_bytes", resident_bytes())
     yield sample("tickwire_open_descriptors", len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0)
     yield sample("tickwire_most_descriptors", resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    yield sample("tickwire_updates_published_total", published.updates)
     yield sample("tickwire_database_queries_total", queries.sent)
     yield buckets("tickwire_gc_pause_seconds", garbage.pauses)
     yield from by_label("tickwire_database_pool_connections", "state", _pool().items())
+    yield from by_label("tickwire_task_deaths_total", "task", list(kept.deaths.items()))
+    yield from by_label("tickwire_log_lines_unwritten_total", "why", unwritten.items())
     breakers = {"database": database.breaker, "rest": reads().breaker}
     yield from by_label("tickwire_breaker_open", "what", ((name, each.state != "closed") for name, each in breakers.items()))
 

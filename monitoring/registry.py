@@ -24,7 +24,7 @@ WAIT_S = 2.0  # for Redis
 RETRY_MS = 2000
 _NODE = {
     "name": "web-1-4711", "role": "web", "host": "web-1", "pid": 4711, "version": "1.0.0", "uptime_s": 86400.5, "age_s": 0.4,
-    "address": "wss://web-1.example.com", "load": 0.12, "connections": 812, "draining": False,
+    "address": "wss://web-1.example.com", "load": 0.12, "connections": 812, "draining": False, "ready": True,
 }  # fmt: skip
 
 
@@ -42,10 +42,12 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     load: Annotated[float, msgspec.Meta(description="0 idle … 1 as busy as it may be; of web processes")]
     connections: int
     draining: bool
+    ready: Annotated[bool | None, msgspec.Meta(description="may get traffic; null where nobody asks it")]
 
     @classmethod
     def of(cls, report: Report, now: int) -> Process:
         """What a report says."""
+        ready = report.value("tickwire_ready")
         return cls(
             name=report.name,
             role=report.role,
@@ -58,6 +60,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
             load=round(report.load, 4),
             connections=report.connections,
             draining=report.draining,
+            ready=None if ready is None else bool(ready),
         )
 
 
@@ -90,8 +93,8 @@ def processes() -> list[Process]:
 
 
 def best(found: list[Process]) -> str | None:
-    """The address of the least loaded process that takes connections; None: none says its address."""
-    serving = [process for process in found if process.role == "web" and process.address and not process.draining]
+    """The address of the least loaded process that takes connections, and is ready for them; None: there is none."""
+    serving = [each for each in found if each.role == "web" and each.address and not each.draining and each.ready is not False]
     return min(serving, key=lambda process: (process.load, process.connections)).address if serving else None
 
 
@@ -127,6 +130,6 @@ class BestNodeView(Endpoint):
         found = processes()
         if (address := best(found)) is not None:
             return in_json(Best(address))
-        if any(process.address for process in found):
+        if any(process.address for process in found if process.role == "web"):
             raise CodedError(Code.OVERLOADED, "no process takes connections just now", retry_after_ms=RETRY_MS)
         raise NotFound("no process says its address: see TICKWIRE_PUBLIC_ADDRESS")

@@ -3,6 +3,7 @@
 Rules of this file:
 1. Only networks of `TICKWIRE_METRICS_NETWORKS` are answered: the numbers say much about an installation.
 2. While Redis does not answer, a process tells of itself; that Redis is down is among what it tells.
+3. What a process tells of itself it has written first: whichever process is asked next, no counter goes back.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ class Scrape:
 
     async def text(self, watch: Watch) -> bytes:
         """Everything that is known."""
-        own = watch.report()
         try:
+            own = await watch.tell()
             snapshot = await _take()
         except StoreUnavailable:
-            return expose([own], [])
+            return expose([watch.report(away=True)], [])
         others = [report for report in snapshot.reports if report.name != own.name]
         return await sync_to_async(expose, thread_sensitive=False)([*others, own], snapshot.samples)
 

@@ -12,7 +12,6 @@ from monitoring.samples import Buckets, Sample, buckets, by_label, sample
 if TYPE_CHECKING:
     from monitoring.canary import Canary
     from monitoring.latency import LatencyProbe
-    from monitoring.traffic import Traffic
 
 TOTALS = {  # what the hub counts: which metric that is
     "received": "tickwire_updates_received_total",
@@ -33,13 +32,12 @@ LABELLED = {  # the same of those that the hub counts apart, as `command:subscri
 FROM_THE_START = {"gap:broker": 0, "gap:history": 0, "gap:overflow": 0, "error:internal": 0}
 
 
-def serving_samples(canary: Canary, latency: LatencyProbe, traffic: Traffic) -> Iterator[Sample | Buckets]:
+def serving_samples(canary: Canary, latency: LatencyProbe) -> Iterator[Sample | Buckets]:
     """Everything about this process and its hub."""
     yield from own_samples()
-    yield sample("tickwire_sent_bytes_total", traffic.read(canary.node.hub.connections))
     yield from _hub_samples(canary)
     yield from _counted(canary.node.hub.counts)
-    yield buckets("tickwire_batch_updates", canary.node.hub.flush_sizes)
+    yield buckets("tickwire_batch_topics", canary.node.hub.flush_sizes)
     yield buckets("tickwire_delivery_latency_seconds", latency.histogram)
 
 
@@ -50,6 +48,8 @@ def _hub_samples(canary: Canary) -> Iterator[Sample]:
     yield sample("tickwire_subscriptions", sum(len(cohort) * len(cohort.paces) for cohort in hub.cohorts))
     yield sample("tickwire_topics", len(hub.entries))
     yield sample("tickwire_slow_connections", len(hub.slow))
+    sent = hub.counts["bytes_of_gone"] + sum(connection.sent_bytes for connection in hub.connections.values())
+    yield sample("tickwire_sent_bytes_total", sent)
     yield sample("tickwire_event_loop_lag_seconds", hub.lags_us[-1] / 1e6)
     yield sample("tickwire_event_loop_lag_max_seconds", max(hub.lags_us) / 1e6)
     yield sample("tickwire_canary_age_seconds", loop.time() - (canary.back_at or canary.began_at))
@@ -57,9 +57,8 @@ def _hub_samples(canary: Canary) -> Iterator[Sample]:
     yield sample("tickwire_bus_reconnects_total", hub.bus.reconnects)
     yield sample("tickwire_overload_step", hub.counts["overload_step"])
     yield sample("tickwire_draining", node.draining)
-    yield from by_label(
-        "tickwire_task_deaths_total", "task", ((task.name, task.deaths) for task in (*node.keeper.tasks, canary.task))
-    )
+    breakers = {"commands": node.store.breaker, "joins": hub.joins}
+    yield from by_label("tickwire_breaker_open", "what", ((name, each.state != "closed") for name, each in breakers.items()))
 
 
 def _counted(counts: Mapping[str, int]) -> Iterator[Sample]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 
 from django.conf import settings
 
@@ -20,17 +21,34 @@ from monitoring.process import garbage
 from monitoring.reports import Identity, Report
 from monitoring.samples import Sample, sample
 from monitoring.serving import serving_samples
-from monitoring.traffic import Traffic
 from realtime.node import Node
 
 logger = logging.getLogger(__name__)
+
+TELLING_S = 2.0  # for Redis, while somebody waits
+HEARD_S = 60.0  # what was wrong with the database so long ago need not be any more
+
+
+class Heard:
+    """What was last heard of the database, which only those who probe readiness ask for its own sake."""
+
+    def __init__(self) -> None:
+        self._failure, self._at = "", 0.0
+
+    def note(self, failure: str, at: float) -> None:
+        """What is wrong with it, empty where nothing is, at a loop time."""
+        self._failure, self._at = failure, at
+
+    def failure(self, now: float) -> str:
+        """What was wrong with it lately; empty where nothing was, or nobody asked."""
+        return self._failure if now - self._at < HEARD_S else ""
 
 
 class Watch:
     """Of one serving process.
 
     Attributes:
-        canary, latency, traffic: what they are called.
+        canary, latency, database: what they are called.
         task: what reports.
     """
 
@@ -38,11 +56,12 @@ class Watch:
         self.node = node
         self.canary = Canary(node)
         self.latency = LatencyProbe(node)
-        self.traffic = Traffic()
+        self.database = Heard()
         self.identity = Identity(node.name, "web", node.started_us, settings.TICKWIRE.serving.public_address)
         self.task = KeptTask("report", self._run, logger)
         self._outage = Outage("reporting how this process fares", logger)
         self._round_trip_s: float | None = None
+        self._writing = asyncio.Lock()  # so that no older report replaces a newer one
 
     @classmethod
     async def make(cls) -> Watch:
@@ -61,25 +80,52 @@ class Watch:
 
     async def write(self) -> None:
         """Report once."""
-        client, began = self.node.hub.store.client, time.perf_counter()
         try:
-            async with areachable(client), client.pipeline(transaction=False) as pipe:
-                reports.write(pipe, self.node.hub.layout.prefix, self.report())
-                await pipe.execute()
+            await self._write()
         except StoreUnavailable as error:
-            self._round_trip_s = None
             self._outage.failed(error)
         else:
-            self._round_trip_s = time.perf_counter() - began
             self._outage.over()
 
-    def report(self) -> Report:
-        """How this process fares now."""
-        hub = self.node.hub
+    async def tell(self) -> Report:
+        """Report once more, for somebody who asks now.
+
+        Raises:
+            StoreUnavailable: Redis did not take it in time.
+        """
+        try:
+            async with asyncio.timeout(TELLING_S):
+                return await self._write()
+        except TimeoutError:
+            raise StoreUnavailable("Redis does not answer") from None
+
+    async def _write(self) -> Report:
+        client = self.node.hub.store.client
+        async with self._writing, areachable(client):
+            if self._round_trip_s is None:  # nobody knows yet, or it was away: the report is not to say what is no longer so
+                await self._timed(client.ping())
+            report = self.report()
+            async with client.pipeline(transaction=False) as pipe:
+                reports.write(pipe, self.node.hub.layout.prefix, report)
+                await self._timed(pipe.execute())
+            return report
+
+    async def _timed(self, answer: Awaitable[object]) -> None:
+        began, self._round_trip_s = time.perf_counter(), None
+        await answer
+        self._round_trip_s = time.perf_counter() - began
+
+    def report(self, *, away: bool = False) -> Report:
+        """How this process fares now.
+
+        Args:
+            away: Redis was found to be, just now.
+        """
+        hub, round_trip_s = self.node.hub, None if away else self._round_trip_s
         return self.identity.report(
             [
-                *serving_samples(self.canary, self.latency, self.traffic),
-                *self._redis(),
+                *serving_samples(self.canary, self.latency),
+                *_redis(round_trip_s),
                 sample("tickwire_ready", not self.failed()),
             ],
             load=min(1.0, len(hub.connections) / settings.TICKWIRE.serving.max_connections + max(hub.lags_us) / 1e6),
@@ -96,15 +142,11 @@ class Watch:
             )
         if not self.node.keeper.alive:
             failed["keeper"] = "housekeeping fails; see the log"
+        if wrong := self.database.failure(self.node.hub.time()):
+            failed["database"] = wrong
         if self.node.draining:
             failed["draining"] = "this process is stopping"
         return failed
-
-    def _redis(self) -> list[Sample]:
-        """Whether the report before this one was taken, and how soon."""
-        if self._round_trip_s is None:
-            return [sample("tickwire_redis_up", 0)]
-        return [sample("tickwire_redis_up", 1), sample("tickwire_redis_round_trip_seconds", self._round_trip_s)]
 
     async def stop(self) -> None:
         """Watch no longer."""
@@ -112,6 +154,13 @@ class Watch:
         await self.latency.task.stop()
         await self.canary.stop()
         garbage.stop()
+
+
+def _redis(round_trip_s: float | None) -> list[Sample]:
+    """Whether the report before this one was taken, and how soon."""
+    if round_trip_s is None:
+        return [sample("tickwire_redis_up", 0)]
+    return [sample("tickwire_redis_up", 1), sample("tickwire_redis_round_trip_seconds", round_trip_s)]
 
 
 watches = PerLoop(Watch.make, Watch.stop)

@@ -41,15 +41,18 @@ class Drain:
         """Close so many of the newest connections within that time, so that others take them; more may come all the while."""
         newest = sorted(self.hub.connections.values(), key=lambda each: each.opened_us, reverse=True)[:count]
         logger.info("shedding %d connections over %g s", len(newest), over_s)
-        await _close(newest, over_s, Close.REBALANCE, "another process has more room; connect again", lambda: False)
+        pause_s = max(SLICE_S, over_s / max(1, len(newest)))  # few are spread as widely as many: nobody waits for the end
+        await _close(newest, over_s, Close.REBALANCE, "another process has more room; connect again", lambda: False, pause_s)
 
 
-async def _close(connections: Sequence[Connection], over_s: float, code: Close, text: str, hurry: Callable[[], bool]) -> None:
-    slices = max(1, int(over_s / SLICE_S))
+async def _close(
+    connections: Sequence[Connection], over_s: float, code: Close, text: str, hurry: Callable[[], bool], pause_s: float = SLICE_S
+) -> None:
+    slices = max(1, round(over_s / pause_s))
     share = max(1, -(-len(connections) // slices))
     for at in range(0, len(connections), share):
         for connection in connections[at : at + share]:
             retry_ms = random.randint(*RETRY_MS)  # noqa: S311
             connection.close(code, protocol.notice("shutdown", text, code=code, retry_after_ms=retry_ms))
         if not hurry():
-            await asyncio.sleep(SLICE_S)
+            await asyncio.sleep(pause_s)

@@ -122,6 +122,7 @@ class Hub:
         connection.sink.on_pause = connection.sink.on_resume = None
         self._leave(connection)
         self.slow.forget(connection)
+        self.counts["bytes_of_gone"] += connection.sent_bytes
         connection.cohort = connection.allowance = None
 
     def identify(self, connection: Connection, principal: Principal) -> None:

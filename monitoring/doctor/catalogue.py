@@ -23,13 +23,13 @@ class FeedFacts:
 
     Attributes:
         flaw: why it must not run; empty where it may.
-        seen: whether a process says that it runs.
+        seen: whether a process says that it runs; None: Redis, where it would say so, does not answer.
         fault: what is wrong with it there; empty where nothing is.
     """
 
     name: str
     flaw: str = ""
-    seen: bool = True
+    seen: bool | None = True
     fault: str = ""
 
 
@@ -81,7 +81,7 @@ def _feeds(entries: Sequence[roster.Entry]) -> list[FeedFacts]:
     try:
         known = {status.name: status for status in feed_statuses(store)}
     except StoreUnavailable:
-        return [FeedFacts(entry.name, entry.flaw) for entry in entries]
+        return [FeedFacts(entry.name, entry.flaw, seen=None) for entry in entries]
     finally:
         store.close()
     return [
@@ -133,6 +133,8 @@ def _feed(feed: FeedFacts) -> Finding:
     about = f"feed {feed.name}"
     if feed.flaw:
         return fail(about, f"It must not run: {feed.flaw}.", "correct its row in the admin")
+    if feed.seen is None:
+        return warn(about, "Whether it runs cannot be seen: Redis does not answer.", "see what is said of Redis")
     if not feed.seen:
         return warn(
             about, "No process says that it runs it.", "start manage.py feed, and a Celery worker and beat for polled feeds"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from monitoring.masks import masked
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs")
 OLDEST = 140_000  # PostgreSQL, of what this Django supports
 MANY = 4  # serving processes that SQLite carries
+WAIT_S = 5  # for a connection
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,35 @@ class DatabaseFacts:
     workers: int = 1
 
 
-def ask(workers: int) -> DatabaseFacts:
-    """Ask the database of the settings."""
+@contextmanager
+def directly() -> Iterator[int]:
+    """Within this context the database is asked without its pool, which would try for half a minute each time.
+
+    Returns:
+        How many connections the pool of one process may open.
+    """
+    options = connection.settings_dict.get("OPTIONS") or {}
+    pool = options.get("pool")
+    if not pool:
+        yield 1
+        return
+    others = {name: value for name, value in options.items() if name != "pool"}
+    connection.close()
+    connection.settings_dict["OPTIONS"] = {"connect_timeout": WAIT_S, **others}
+    try:
+        yield int(pool.get("max_size", 1))
+    finally:
+        connection.close()
+        connection.settings_dict["OPTIONS"] = options
+
+
+def ask(workers: int, pool: int = 1) -> DatabaseFacts:
+    """Ask the database of the settings.
+
+    Args:
+        workers: serving processes.
+        pool: connections that one of them may open.
+    """
     vendor = connection.vendor
     others = 3  # worker, beat, feed
     try:
@@ -62,7 +91,7 @@ def ask(workers: int) -> DatabaseFacts:
             pending=pending,
             version=int(_one("SHOW server_version_num")),
             most_connections=int(_one("SHOW max_connections")),
-            pool=int(((connection.settings_dict.get("OPTIONS") or {}).get("pool") or {}).get("max_size", 1)),
+            pool=pool,
             processes=workers + others,
             workers=workers,
         )

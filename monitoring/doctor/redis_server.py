@@ -93,6 +93,15 @@ def check(facts: RedisFacts) -> Iterator[Finding]:
     yield _nodes(facts.config)
 
 
+def check_broker(facts: RedisFacts) -> Iterator[Finding]:
+    """Judge a Redis that is Celery's broker alone."""
+    if facts.error:
+        fix = "start it, or correct TICKWIRE_BROKER_URL; until then no feed is polled, and serving processes evaluate alerts"
+        yield fail("broker", f"Celery's broker cannot be asked: {facts.error}.", fix)
+        return
+    yield ok("broker", f"Celery's broker answers in {facts.round_trip_ms:.2f} ms.")
+
+
 def _version(info: Mapping[str, Any]) -> Finding:
     text = str(info.get("redis_version", "0"))
     numbers = tuple(int(part) for part in text.split(".")[:2] if part.isdigit())

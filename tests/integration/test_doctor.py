@@ -217,6 +217,28 @@ def test_the_command_fails_where_anything_does_and_names_the_fix(tmp_path: Path,
     assert lines[at + 1].strip() == "→ manage.py migrate"
 
 
+def test_a_database_and_a_broker_that_are_away_are_named_without_a_long_wait(tmp_path: Path) -> None:
+    away = {"TICKWIRE_DATABASE_URL": "postgresql://u:pass-of-u@127.0.0.1:1/x", "TICKWIRE_BROKER_URL": "redis://127.0.0.1:1/0"}
+    done = doctor(tmp_path, "--json", **away)  # which gives it a minute; the pool would take as long
+    found = {finding["about"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert (found["database"]["verdict"], found["broker"]["verdict"]) == ("fail", "fail")
+    assert "TICKWIRE_BROKER_URL" in found["broker"]["fix"]
+    assert "pass-of-u" not in done.stdout + done.stderr
+    assert done.stderr == ""
+
+
+def test_the_pool_is_as_it_was_when_the_doctor_has_looked() -> None:
+    before = connection.settings_dict["OPTIONS"]
+    connection.settings_dict["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 8}, "application_name": "tickwire"}
+    try:
+        with database.directly() as pool:
+            assert pool == 8
+            assert connection.settings_dict["OPTIONS"] == {"application_name": "tickwire", "connect_timeout": database.WAIT_S}
+        assert connection.settings_dict["OPTIONS"]["pool"] == {"min_size": 1, "max_size": 8}
+    finally:
+        connection.settings_dict["OPTIONS"] = before
+
+
 def test_the_command_tells_programs_the_same(tmp_path: Path, redis_url: str) -> None:
     (tmp_path / "data").mkdir(mode=0o700)
     environ = {**os.environ, "TICKWIRE_DATA_DIR": str(tmp_path / "data")}

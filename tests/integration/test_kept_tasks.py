@@ -15,6 +15,7 @@ from marketdata import kept, supervisor
 from marketdata.bars import BarWriter
 from marketdata.kept import KeptTask
 from monitoring.health import Health
+from monitoring.process import own_samples
 from monitoring.watch import watches
 from realtime.keeper import Keeper
 from realtime.node import Node
@@ -148,12 +149,14 @@ async def test_a_dead_routine_of_the_feed_process_begins_again(monkeypatch: pyte
         return call
 
     feeds = supervisor.Supervisor(part("roster"), part("connect"), part("note"), part("tick"), part("latest"))
-    stopping = asyncio.Event()
+    before, stopping = Counter(kept.deaths), asyncio.Event()
     running = asyncio.create_task(feeds.run(stopping))
     for routine in feeds.routine:
         await until(lambda task=routine: task.alive)
         kill(routine)
     await until(lambda: all(task.deaths == 1 and task.alive for task in feeds.routine))
+    told = {sample.labels: sample.value for sample in own_samples() if sample.name == "tickwire_task_deaths_total"}
+    assert all(told[(("task", task.name),)] > before[task.name] for task in feeds.routine)
     called.clear()
     await until(lambda: called.keys() >= {"roster", "note", "tick"})
     stopping.set()

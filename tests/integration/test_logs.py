@@ -16,7 +16,8 @@ import structlog
 
 from marketdata import correlation
 from marketdata.correlation import CorrelationFilter, Correlations
-from monitoring.logs import Handler, configure, formatter, role_of, settings_for
+from monitoring.logs import Handler, configure, formatter, role_of, settings_for, unwritten
+from monitoring.process import own_samples
 
 ROOT = Path(__file__).parents[2]
 KEY = f"tw_abcd1234_{'x' * 40}"
@@ -134,6 +135,19 @@ def test_a_flood_is_a_few_lines_and_a_count() -> None:
     assert lines[6]["message"].startswith("… 1,203 more in ")
     assert lines[6]["message"].endswith(": socket %d failed")
     assert len(lines) == 7
+
+
+def test_lines_that_were_only_counted_are_in_the_metrics() -> None:
+    log, before = Log(repeats=5), dict(unwritten)
+    for number in range(8):
+        log.logger.error("socket %d failed", number)
+    assert unwritten["collapsed"] == before["collapsed"] + 3
+    log.handler.writer._most_bytes = 0
+    log.logger.error("there is no room")
+    assert unwritten["dropped"] == before["dropped"] + 1
+    told = {sample.labels[0][1]: sample.value for sample in own_samples() if sample.name == "tickwire_log_lines_unwritten_total"}
+    assert told == dict(unwritten)
+    log.close()
 
 
 def test_different_failures_under_one_text_are_told_apart() -> None:

@@ -100,6 +100,22 @@ def test_feeds_beat_and_queue_are_measured_once(store: Store) -> None:
     assert found["tickwire_processes", (("role", "beat"),)] == 0
 
 
+def test_a_feed_whose_process_died_is_down_and_grows_older_for_an_hour(store: Store) -> None:
+    now = now_us()
+    for name, ago_s in (("dead", 60), ("long-dead", 4000)):
+        at = now - ago_s * 1_000_000
+        note_status(store, FeedStatus(name=name, kind="demo", polled=False, healthy=True, last_event_us=at, good_until_us=at))
+    found = values(Snapshot.take(store))
+    assert found["tickwire_feed_up", (("feed", "dead"),)] == 0
+    assert found["tickwire_feed_last_event_age_seconds", (("feed", "dead"),)] == pytest.approx(60, abs=5)
+    assert ("tickwire_feed_up", (("feed", "long-dead"),)) not in found
+
+
+def test_a_feed_that_was_stopped_on_purpose_is_not_told_of(store: Store) -> None:
+    note_status(store, FeedStatus(name="stopped", kind="demo", polled=False, healthy=True, last_event_us=now_us()))
+    assert ("tickwire_feed_up", (("feed", "stopped"),)) not in values(Snapshot.take(store))
+
+
 def test_before_the_first_beat_there_is_no_age(store: Store) -> None:
     assert Sample("tickwire_beat_age_seconds", (), 0.0).name not in {each.name for each in Snapshot.take(store).samples}
 

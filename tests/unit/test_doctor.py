@@ -55,6 +55,7 @@ def second(**changed: object) -> list[SentinelFacts]:
     [
         redis_server.check(REDIS),
         redis_server.check(info_with(maxmemory=100, used_memory=50)),
+        redis_server.check_broker(REDIS),
         redis_server.check(redis_with(client_output_buffer_limit="pubsub 0 0 0")),
         sentinels.check(SENTINELS),
         machine.check(MACHINE),
@@ -140,6 +141,8 @@ def test_where_all_is_well_nothing_is_to_be_done(findings: Iterable[Finding]) ->
         (catalogue.check(replace(CATALOGUE, feeds=[])), "warn", "feeds", "No feed", "admin"),
         (catalogue.check(replace(CATALOGUE, feeds=[FeedFacts("a", "b")])), "fail", "feed a", "must not run: b", "row"),
         (catalogue.check(replace(CATALOGUE, feeds=[FeedFacts("a", seen=False)])), "warn", "feed a", "No process", "feed"),
+        (catalogue.check(replace(CATALOGUE, feeds=[FeedFacts("a", seen=None)])), "warn", "feed a", "cannot be seen", "Redis"),
+        (redis_server.check_broker(RedisFacts("refused")), "fail", "broker", "refused", "TICKWIRE_BROKER_URL"),
         (catalogue.check(replace(CATALOGUE, feeds=[FeedFacts("a", fault="mute")])), "warn", "feed a", "is mute", "last error"),
         (proxy.check(replace(PROXY, refused="HTTP 404")), "fail", "proxy", "HTTP 404", "Upgrade"),
         (proxy.check(replace(PROXY, ended_s=15.2)), "fail", "proxy time-out", "after 15 s", "proxy_read_timeout"),

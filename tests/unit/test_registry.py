@@ -13,7 +13,7 @@ from monitoring.registry import Process, best
 def process(name: str, connections: int = 0, **changes: Any) -> Process:
     fields: dict[str, Any] = {
         "role": "web", "host": "h", "pid": 1, "version": "1", "uptime_s": 1.0, "age_s": 0.1, "address": f"wss://{name}",
-        "load": connections / 1000, "draining": False,
+        "load": connections / 1000, "draining": False, "ready": True,
     }  # fmt: skip
     return Process(name=name, connections=connections, **(fields | changes))
 
@@ -22,7 +22,7 @@ def test_the_least_loaded_process_is_best() -> None:
     assert best([process("a", 20), process("b", 10), process("c", 30)]) == "wss://b"
 
 
-@pytest.mark.parametrize("changes", [{"draining": True}, {"role": "worker"}, {"address": ""}])
+@pytest.mark.parametrize("changes", [{"draining": True}, {"ready": False}, {"role": "worker"}, {"address": ""}])
 def test_who_takes_no_clients_is_not_named(changes: dict[str, Any]) -> None:
     assert best([process("a", 20), process("b", 10, **changes)]) == "wss://a"
     assert best([process("b", 10, **changes)]) is None
@@ -40,3 +40,7 @@ def test_a_little_more_than_the_mean_is_no_excess() -> None:
 def test_processes_that_drain_or_serve_nobody_do_not_count() -> None:
     assert excess([process("a", 90), process("b", 90), process("c", 0, draining=True), process("d", 0, role="feed")], 10) == {}
     assert excess([], 10) == {}
+
+
+def test_less_than_one_connection_is_no_excess() -> None:
+    assert excess([process("a", 1), process("b", 0)], 10) == {}

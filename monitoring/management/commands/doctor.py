@@ -45,14 +45,20 @@ def _shown(findings: list[Finding], wanted_json: bool) -> str:
 
 def look() -> Iterator[Finding]:
     """Everything that can be seen without a client."""
-    config = settings.TICKWIRE
+    with database.directly() as pool:
+        yield from _look(settings.TICKWIRE, pool)
+
+
+def _look(config: Any, pool: int) -> Iterator[Finding]:
     serving = config.serving
     yield from redis_server.check(redis_server.ask(config.redis_url))
+    if config.bus.broker_url:
+        yield from redis_server.check_broker(redis_server.ask(config.bus.broker_url))
     if is_service(config.redis_url):
         yield from sentinels.check(sentinels.ask(config.redis_url))
     yield from machine.check(machine.ask(config.data_dir, serving.max_connections, serving.workers))
     yield from clocks.check(clocks.ask(config.redis_url))
-    yield from database.check(database.ask(serving.workers))
+    yield from database.check(database.ask(serving.workers, pool))
     yield from site.check(site.ask(config))
     if (found := catalogue.ask()) is not None:
         yield from catalogue.check(found)

@@ -21,7 +21,8 @@ def excess(found: list[Process], percent: float) -> dict[str, int]:
         return {}
     mean = sum(process.connections for process in serving) / len(serving)
     most = mean * (1 + percent / 100)
-    return {process.name: int(process.connections - mean) for process in serving if process.connections > most}
+    over = {process.name: int(process.connections - mean) for process in serving if process.connections > most}
+    return {name: count for name, count in over.items() if count}
 
 
 class Command(BaseCommand):
@@ -41,7 +42,7 @@ class Command(BaseCommand):
         Raises:
             CommandError: a number that makes no sense, or Redis does not answer.
         """
-        if options["percent"] < 0 or not 0 < options["over"] <= 3600:
+        if not options["percent"] >= 0 or not 0 < options["over"] <= 3600:
             raise CommandError("--percent must not be negative, and --over must be more than 0 and at most 3600 seconds")
         try:
             found = excess(processes(), options["percent"])
