@@ -2,10 +2,11 @@
 
 Rules of this file:
 1. Nobody waits for the other side: who evaluates rules begins attempts and goes on. A notifier that hangs holds up two threads of
-   `MOST` and no other notifier.
+   `MOST` and no other notifier. One that takes messages gets all that are due, one after the other, however many those are.
 2. An attempt is claimed in its row before it begins: no two processes send the same message at once. If a process dies on the
    way, the claim ends, and the message is sent again: rather twice than never.
 3. What an attempt says of its failure is without the address.
+4. A notifier hears of an alert in the order in which it happened: no end is told while the beginning still waits.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from django.db import connections
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from marketdata.backoff import pause_s
@@ -56,27 +58,34 @@ class Outgoing:
         self._underway: set[threading.Thread] = set()
 
     def begin(self, now: datetime | None = None) -> int:
-        """Begin an attempt at each message that is due, as far as there is room; returns how many were begun."""
+        """Begin attempts at the messages that are due, as far as there is room; returns how many were begun."""
         now = now or timezone.now()
-        due = Delivery.objects.filter(state=Delivery.State.WAITING, due_at__lte=now).order_by("due_at", "pk")
-        claimed = [row for row in due.select_related("notifier")[: 4 * MOST] if self._claim(row, now)]
-        for row in claimed:
-            assert row.notifier is not None
-            recipient = Recipient(row.notifier.pk, row.notifier.name, row.notifier.url)
-            self._start(f"delivery {row.pk}", partial(self._attempt, row, recipient))
-        return len(claimed)
+        for vain in _due(now).filter(Q(notifier=None) | Q(notifier__enabled=False))[: 4 * MOST]:
+            _give_up(vain, "the notifier is gone, or not enabled")
+        whom = _due(now).exclude(notifier=None).values_list("notifier_id").annotate(first=Min("due_at")).order_by("first")
+        begun = [row for pk, _ in whom for _ in range(MOST_EACH) if (row := self._take(pk, now)) is not None]
+        for first in begun:
+            self._start(f"delivery {first.pk}", partial(self._empty, first, now))
+        return len(begun)
 
-    def _claim(self, row: Delivery, now: datetime) -> bool:
-        if row.notifier is None or not row.notifier.enabled:
-            _give_up(row, "the notifier is gone, or not enabled")
-            return False
-        if not self._enter(row.notifier.pk):
-            return False
-        claimed = Delivery.objects.filter(pk=row.pk, state=Delivery.State.WAITING, due_at=row.due_at)
-        if not claimed.update(due_at=now + CLAIM):
-            self._leave(row.notifier.pk)
-            return False
-        return True
+    def _take(self, pk: int, now: datetime) -> Delivery | None:
+        """The next message to a notifier, claimed, and a place for it; None: there is no message, or no place."""
+        if not self._enter(pk):
+            return None
+        row = None
+        try:
+            with self._writing:
+                row = _claimed(pk, max(now, timezone.now()))
+        finally:
+            if row is None:
+                self._leave(pk)
+        return row
+
+    def _empty(self, row: Delivery | None, now: datetime) -> None:
+        """Send a message, and while that goes well the next ones to the same notifier."""
+        while row is not None and row.notifier is not None:
+            recipient = Recipient(row.notifier.pk, row.notifier.name, row.notifier.url)
+            row = self._take(recipient.pk, now) if self._attempt(row, recipient) else None
 
     def directly(self, recipient: Recipient, event: str, text: Message) -> None:
         """Send a message of which there is no row, because the database is away. It is tried once."""
@@ -119,7 +128,8 @@ class Outgoing:
         self._underway.add(thread)
         thread.start()
 
-    def _attempt(self, row: Delivery, recipient: Recipient) -> None:
+    def _attempt(self, row: Delivery, recipient: Recipient) -> bool:
+        """Try to send a message; whether it was taken."""
         began = time.monotonic()
         error = self._sent(recipient, row.event, Message(row.title, row.body))
         self._note(recipient, error)
@@ -132,6 +142,7 @@ class Outgoing:
             row.due_at = timezone.now() + timedelta(seconds=pause_s(len(row.attempts), FIRST_PAUSE_S, LONGEST_PAUSE_S))
         with self._writing:
             row.save(update_fields=["state", "due_at", "attempts"])
+        return not error
 
     def _sent(self, recipient: Recipient, event: str, text: Message) -> str:
         """Send in a thread that is left behind when it takes too long; it keeps its place until it ends."""
@@ -167,6 +178,22 @@ class Outgoing:
     def _leave(self, pk: int) -> None:
         with self._lock:
             self._busy[pk] -= 1
+
+
+def _due(now: datetime) -> QuerySet[Delivery]:
+    """What is to be tried now, the oldest first, without what has to wait for an earlier message about the same alert."""
+    waiting = Delivery.objects.filter(state=Delivery.State.WAITING)
+    earlier = waiting.filter(alert=OuterRef("alert"), notifier=OuterRef("notifier"), pk__lt=OuterRef("pk"))
+    return waiting.filter(~Exists(earlier), due_at__lte=now).order_by("due_at", "pk")
+
+
+def _claimed(pk: int, now: datetime) -> Delivery | None:
+    """The next message to a notifier, that nobody else sends for a while now."""
+    for row in _due(now).filter(notifier=pk, notifier__enabled=True).select_related("notifier")[:MOST]:
+        free = Delivery.objects.filter(pk=row.pk, state=Delivery.State.WAITING, due_at=row.due_at)
+        if free.update(due_at=now + CLAIM):
+            return row
+    return None
 
 
 def _add(row: Delivery, error: str, took_s: float) -> None:

@@ -10,7 +10,6 @@ Rules of this file:
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -66,10 +65,7 @@ def _as_written(row: Alert, known: Instance) -> Instance:
     state: State = "firing" if row.state == Alert.State.FIRING else "pending"
     since = row.since.timestamp()
     firings = known.firings or ((since,) if state == "firing" else ())
-    return Instance(
-        state=state, since=since, seen=max(known.seen, since), value=row.value, told=row.told, escalations=row.escalations,
-        firings=firings,
-    )  # fmt: skip
+    return Instance(state=state, since=since, value=row.value, told=row.told, escalations=row.escalations, firings=firings)
 
 
 def record(judged: Judged, book: Rulebook, now: float) -> None:
@@ -135,25 +131,26 @@ def _tell(row: Alert, judged: Judged, book: Rulebook, now: float) -> None:
     notice, instance = judged.step.notice, judged.step.instance
     assert notice is not None
     text = message(notice, *about(judged), now, instance.escalations)
-    for recipient in book.told(judged.rule, notice):
-        Delivery.objects.get_or_create(
+    messages = (
+        Delivery(
             alert=row,
             notifier_id=recipient.pk,
+            name=recipient.name,
             event=notice,
             number=instance.escalations if notice == "escalated" else 0,
-            defaults={"name": recipient.name, "title": text.title, "body": text.body, "due_at": time_of(now)},
+            title=text.title,
+            body=text.body,
+            due_at=time_of(now),
         )
+        for recipient in book.told(judged.rule, notice)
+    )
+    Delivery.objects.bulk_create(messages, ignore_conflicts=True)
 
 
 def about(judged: Judged) -> tuple[Rule, Any, float | None, float]:
     """Rule, labels, value, and since when it fires or fired."""
     since = judged.before.since if judged.step.notice == "resolved" else judged.step.instance.since
     return judged.rule, judged.kept.labels, judged.step.instance.value, since
-
-
-def firing() -> Counter[str]:
-    """How many alerts fire, by severity."""
-    return Counter(Alert.objects.filter(state=Alert.State.FIRING).values_list("severity", flat=True))
 
 
 def undelivered(now: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -28,11 +29,13 @@ class Rulebook:
     Attributes:
         rules: by name.
         recipients: by primary key.
+        read_at: when the database last said so, seconds of `time.monotonic`; None: it never did.
     """
 
     def __init__(self) -> None:
         self.rules: Sequence[Rule] = ()
         self.recipients: dict[int, Recipient] = {}
+        self.read_at: float | None = None
 
     def read(self) -> None:
         """Ask the database. Rules whose metric is gone in this version are left out.
@@ -45,7 +48,7 @@ class Rulebook:
             rules = [rule_of(row) for row in rows if not flaws(vars(row))]
             found = Notifier.objects.filter(enabled=True).values_list("pk", "name", "url")
             recipients = {pk: Recipient(pk, name, url) for pk, name, url in found}
-        self.rules, self.recipients = rules, recipients
+        self.rules, self.recipients, self.read_at = rules, recipients, time.monotonic()
 
     def told(self, rule: Rule, event: str) -> list[Recipient]:
         """Who is told of an event of a rule; those who are not enabled are left out."""

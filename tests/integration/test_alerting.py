@@ -12,15 +12,17 @@ from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from marketdata import database
+from marketdata.errors import DatabaseUnavailable
 from marketdata.feed_status import FeedStatus, note_status
 from marketdata.store import Layout, Store, now_us
 from monitoring import incidents
+from monitoring.alerts import HOLD_S
 from monitoring.evaluation import Evaluator
 from monitoring.fallback import Fallback
 from monitoring.models import Alert, AlertRule, Delivery
 from monitoring.rulebook import Rulebook
 from monitoring.samples import sample
-from monitoring.standings import read_standing, standing_key
+from monitoring.standings import Standing, note_standing, read_standing, standing_key
 from tests.integration.alert_parts import Installation, Webhook, deliveries, only_rule, slow, told
 from tests.own_redis import running
 
@@ -241,9 +243,63 @@ def test_while_the_database_is_away_alerts_are_told_once_and_recorded_later(
     assert hook.titles == ["[warning] slow", "[resolved] slow"]
 
 
+def test_who_knows_no_rules_forgets_nothing_while_the_database_is_away(
+    installation: Installation, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_rule(for_seconds=15)
+    told(hook.url)
+    installation.look()
+    slow(installation, 12)
+    monkeypatch.setattr(Rulebook, "read", lambda self: _fail())
+    for _ in range(3):
+        installation.look()
+        with pytest.raises(DatabaseUnavailable):
+            installation.look(evaluator=installation.another())
+    assert hook.titles == ["[warning] slow"]
+
+
+def test_who_has_learnt_the_rules_tells_while_the_database_is_away(
+    installation: Installation, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_rule()
+    told(hook.url)
+    installation.evaluator.learn()
+    slow(installation, 12)
+    monkeypatch.setattr(Rulebook, "read", lambda self: _fail())
+    installation.evaluator.learn()
+    installation.look()
+    assert hook.titles == ["[warning] slow"]
+
+
 def _fail() -> None:
     with database.answering():
         raise DatabaseError("it does not answer")
+
+
+def test_redis_that_forgets_everything_ends_no_alert(installation: Installation, hook: Webhook) -> None:
+    only_rule()
+    told(hook.url)
+    slow(installation, 12)
+    installation.look()
+    installation.now += 2 * HOLD_S
+    installation.store.client.flushdb()
+    installation.look()
+    slow(installation, 12)
+    installation.look()
+    assert hook.titles == ["[warning] slow"]
+
+
+# where a metric is missing
+
+
+def test_what_fires_for_a_missing_metric_ends_when_it_is_back(installation: Installation, hook: Webhook) -> None:
+    only_rule(metric="tickwire_feed_up", comparison="<", threshold=1, missing="fire")
+    told(hook.url)
+    installation.look()
+    feed = FeedStatus(name="a", kind="k", polled=True, healthy=True, good_until_us=now_us() + 60_000_000)
+    note_status(installation.store, feed)
+    installation.look()
+    assert hook.titles == ["[warning] slow", "[resolved] slow"]
 
 
 # how alerting stands, and what is forgotten
@@ -256,7 +312,20 @@ def test_how_alerting_stands_is_noted_for_everybody(installation: Installation) 
     standing = read_standing(installation.store.client.get(standing_key(installation.prefix)))
     assert standing is not None
     assert (standing.at, standing.firing) == (installation.now, {"critical": 1})
-    assert installation.evaluator.age_s() == 0.0
+    assert installation.another().age_s() == 0.0
+
+
+def test_how_alerting_stands_is_noted_while_the_database_is_away(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_rule(severity="critical")
+    installation.look()
+    slow(installation, 12)
+    monkeypatch.setattr(Rulebook, "read", lambda self: _fail())
+    installation.look()
+    standing = read_standing(installation.store.client.get(standing_key(installation.prefix)))
+    assert standing is not None
+    assert (standing.at, standing.firing) == (installation.now, {"critical": 1})
 
 
 def test_alerts_that_ended_long_ago_are_forgotten(installation: Installation) -> None:
@@ -282,6 +351,7 @@ def test_a_muted_feed_is_flagged_while_a_closed_market_stays_silent(installation
         )  # fmt: skip
         note_status(installation.store, status)
 
+    note_standing(installation.store.client, installation.prefix, Standing(installation.now))
     closed = "us" if not _opens("us", now) else "cn"  # they are never open at once
     note("muted", "always", 2 * cadence_s - 5)
     note("closed", closed, 3600)
@@ -293,6 +363,20 @@ def test_a_muted_feed_is_flagged_while_a_closed_market_stays_silent(installation
     assert hook.titles == ["[critical] feed-silent (feed muted)"]
 
 
+def test_a_feed_that_could_not_be_heard_was_not_silent(installation: Installation, hook: Webhook) -> None:
+    """As right after Redis was away, or the installation off: what was noted before says nothing."""
+    AlertRule.objects.exclude(name="feed-silent").delete()
+    told(hook.url)
+    note_standing(installation.store.client, installation.prefix, Standing(installation.now - 60))
+    heard_us = now_us() - 60_000_000
+    feed = FeedStatus(
+        name="a", kind="k", polled=False, cadence_s=5.0, heard_us=heard_us, sessions=["always"], good_until_us=heard_us
+    )
+    note_status(installation.store, feed)
+    installation.look()
+    assert hook.titles == []
+
+
 def _opens(session: str, now: int) -> bool:
     from marketdata.instruments import is_open
 
@@ -300,6 +384,15 @@ def _opens(session: str, now: int) -> bool:
 
 
 # beat
+
+
+def test_the_fallback_goes_on_until_somebody_else_evaluates(installation: Installation) -> None:
+    only_rule()
+    other = installation.another()
+    installation.look()
+    assert (installation.evaluator.age_s(), other.age_s()) == (float("inf"), 0.0)
+    installation.look(evaluator=other)
+    assert (installation.evaluator.age_s(), other.age_s()) == (0.0, float("inf"))
 
 
 def test_a_beat_that_stopped_is_found_by_the_fallback(installation: Installation, hook: Webhook) -> None:
