@@ -122,8 +122,8 @@ def change_all(rows: QuerySet[Any], action: str, **values: Any) -> int:
 
 
 def forget(before: datetime, most: int = MOST_FORGOTTEN) -> int:
-    """Let go of what was noted before then, the oldest first, no more than `most` at once so that nobody waits for it; returns how
-    many entries those were.
+    """Let go of what was noted before then, the oldest first, no more than `most` at once so that nobody waits for it;
+    returns how many entries those were.
 
     Raises:
         DatabaseUnavailable: it does not answer.

@@ -169,7 +169,8 @@ class Evaluator:
             if not self._store.client.set(name, 1, nx=True, ex=TOLD_S):
                 return
         text = message(notice, *incidents.about(judged), now, instance.escalations)
-        for recipient in self._book.told(judged.rule, notice):
+        before = judged.rule.escalation_notifiers if judged.before.escalations else ()
+        for recipient in self._book.told(judged.rule, notice, before):
             self._outgoing.directly(recipient, notice, text)
 
     def _finish(self, now: float) -> int:

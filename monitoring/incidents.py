@@ -131,6 +131,7 @@ def _tell(row: Alert, judged: Judged, book: Rulebook, now: float) -> None:
     notice, instance = judged.step.notice, judged.step.instance
     assert notice is not None
     text = message(notice, *about(judged), now, instance.escalations)
+    before = row.deliveries.exclude(notifier=None).values_list("notifier", flat=True)
     messages = (
         Delivery(
             alert=row,
@@ -142,7 +143,7 @@ def _tell(row: Alert, judged: Judged, book: Rulebook, now: float) -> None:
             body=text.body,
             due_at=time_of(now),
         )
-        for recipient in book.told(judged.rule, notice)
+        for recipient in book.told(judged.rule, notice, before)
     )
     Delivery.objects.bulk_create(messages, ignore_conflicts=True)
 

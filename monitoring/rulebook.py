@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from marketdata.database import answering
@@ -50,10 +50,16 @@ class Rulebook:
             recipients = {pk: Recipient(pk, name, url) for pk, name, url in found}
         self.rules, self.recipients, self.read_at = rules, recipients, time.monotonic()
 
-    def told(self, rule: Rule, event: str) -> list[Recipient]:
-        """Who is told of an event of a rule; those who are not enabled are left out."""
+    def told(self, rule: Rule, event: str, before: Iterable[int] = ()) -> list[Recipient]:
+        """Who is told of an event of a rule; those who are not enabled are left out.
+
+        Args:
+            rule, event: what is told.
+            before: primary keys of those who heard of the same alert before: of its end, they are told too.
+        """
         chosen = (event == "escalated" and rule.escalation_notifiers) or rule.notifiers or tuple(self.recipients)
-        return [self.recipients[pk] for pk in chosen if pk in self.recipients]
+        also = before if event == "resolved" else ()
+        return [self.recipients[pk] for pk in dict.fromkeys((*chosen, *also)) if pk in self.recipients]
 
 
 def rule_of(row: AlertRule) -> Rule:

@@ -102,6 +102,35 @@ def test_an_escalation_goes_to_others(installation: Installation, hook: Webhook)
     assert hook.titles[1] == "[warning] still: slow, for 10 s"
 
 
+def test_whoever_was_told_of_an_alert_is_told_of_its_end(installation: Installation, hook: Webhook) -> None:
+    rule = only_rule(escalate_seconds=10)
+    rule.notifiers.add(told(hook.url))
+    rule.escalation_notifiers.add(told(hook.url + "/boss", "boss"))
+    slow(installation, 12)
+    for _ in range(4):
+        installation.look()
+    slow(installation, 1)
+    installation.look()
+    ends = Delivery.objects.filter(event="resolved").order_by("pk")
+    assert [(row.name, row.state) for row in ends] == [("ops", "sent"), ("boss", "sent")]
+
+
+@pytest.mark.parametrize(("looks", "ends"), [(1, 1), (4, 2)], ids=["not escalated", "escalated"])
+def test_without_the_database_too_the_end_is_told_to_whoever_was_told(
+    installation: Installation, hook: Webhook, monkeypatch: pytest.MonkeyPatch, looks: int, ends: int
+) -> None:
+    rule = only_rule(escalate_seconds=10)
+    rule.notifiers.add(told(hook.url))
+    rule.escalation_notifiers.add(told(hook.url + "/boss", "boss"))
+    slow(installation, 12)
+    for _ in range(looks):
+        installation.look()
+    monkeypatch.setattr(Rulebook, "read", lambda self: _fail())
+    slow(installation, 1)
+    installation.look()
+    assert hook.titles.count("[resolved] slow") == ends
+
+
 def test_a_silenced_rule_is_recorded_and_told_when_the_silence_ends(installation: Installation, hook: Webhook) -> None:
     rule = only_rule(silenced_until=timezone.now() + timedelta(hours=1))
     told(hook.url)
