@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -37,6 +37,7 @@ MOST_EACH = 2  # for one notifier
 TIMEOUT_S = 15.0
 CLAIM = timedelta(seconds=60)
 MOST_ATTEMPTS = 8
+MOST_UNWRITTEN = 1000  # messages to one notifier that wait while the database is away
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 20.0, 900.0
 
 Send = Callable[[str, str, str, str], str]
@@ -54,6 +55,7 @@ class Outgoing:
         self._send, self._timeout_s = send, timeout_s
         self._lock, self._writing = threading.Lock(), threading.Lock()  # SQLite has one writer at a time
         self._busy: Counter[int] = Counter()
+        self._unwritten: defaultdict[int, deque[tuple[Recipient, str, Message]]] = defaultdict(deque)
         self._outages: dict[str, Outage] = {}
         self._underway: set[threading.Thread] = set()
 
@@ -88,9 +90,22 @@ class Outgoing:
             row = self._take(recipient.pk, now) if self._attempt(row, recipient) else None
 
     def directly(self, recipient: Recipient, event: str, text: Message) -> None:
-        """Send a message of which there is no row, because the database is away. It is tried once."""
-        if self._enter(recipient.pk):
-            self._start(f"delivery to {recipient.name}", lambda: self._note(recipient, self._sent(recipient, event, text)))
+        """Send a message of which there is no row, because the database is away. It is tried once, after those before it."""
+        with self._lock:
+            waiting = self._unwritten[recipient.pk]
+            if has_room := len(waiting) < MOST_UNWRITTEN:
+                waiting.append((recipient, event, text))
+        if not has_room:
+            logger.warning("a message to notifier %s is lost: %d wait, and the database is away", recipient.name, MOST_UNWRITTEN)
+        self._next_unwritten(recipient.pk)
+
+    def _next_unwritten(self, pk: int) -> None:
+        with self._lock:
+            if not self._unwritten[pk] or not self._has_place(pk):
+                return
+            self._busy[pk] += 1
+            recipient, event, text = self._unwritten[pk].popleft()
+        self._start(f"delivery to {recipient.name}", lambda: self._note(recipient, self._sent(recipient, event, text)))
 
     def test(self, notifier: Notifier) -> str:
         """Send a test, and wait for it; what went wrong, or nothing."""
@@ -111,8 +126,9 @@ class Outgoing:
 
     def wait(self, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until no attempt is under way."""
-        for thread in list(self._underway):
-            thread.join(timeout_s)
+        ends = time.monotonic() + timeout_s
+        while (threads := list(self._underway)) and (left := ends - time.monotonic()) > 0:
+            threads[0].join(left)
 
     def _start(self, name: str, run: Callable[[], None]) -> None:
         def body() -> None:
@@ -168,9 +184,12 @@ class Outgoing:
         else:
             outage.over()
 
+    def _has_place(self, pk: int) -> bool:
+        return self._busy.total() < MOST and self._busy[pk] < MOST_EACH
+
     def _enter(self, pk: int) -> bool:
         with self._lock:
-            if self._busy.total() >= MOST or self._busy[pk] >= MOST_EACH:
+            if not self._has_place(pk):
                 return False
             self._busy[pk] += 1
             return True
@@ -178,6 +197,9 @@ class Outgoing:
     def _leave(self, pk: int) -> None:
         with self._lock:
             self._busy[pk] -= 1
+            waiting = [each for each, messages in self._unwritten.items() if messages]
+        for each in waiting:
+            self._next_unwritten(each)
 
 
 def _due(now: datetime) -> QuerySet[Delivery]:

@@ -78,7 +78,7 @@ def record(judged: Judged, book: Rulebook, now: float) -> None:
         return
     try:
         with answering(), transaction.atomic():
-            row = _moved(judged, now)
+            row = _moved(judged)
             if row is not None and judged.step.notice is not None and judged.kept.recorded:
                 _tell(row, judged, book, now)
     except IntegrityError:  # somebody else wrote the same at the same moment
@@ -86,7 +86,7 @@ def record(judged: Judged, book: Rulebook, now: float) -> None:
     judged.kept.recorded = True
 
 
-def _moved(judged: Judged, now: float) -> Alert | None:
+def _moved(judged: Judged) -> Alert | None:
     """The row in its new state; None: somebody else was first, or there is nothing to be kept."""
     rule, kept, (instance, transition, _) = judged.rule, judged.kept, judged.step
     row = _open(rule, kept).select_for_update().first()
@@ -103,13 +103,13 @@ def _moved(judged: Judged, now: float) -> Alert | None:
         return None
     row.told, row.escalations, row.severity = instance.told or row.told, instance.escalations, rule.severity
     if row.state != state:
-        _set(row, state, instance.value, now)
+        _set(row, state, instance.value, instance.since)
     row.save()
     return row
 
 
-def _set(row: Alert, state: Alert.State, value: float | None, now: float) -> None:
-    row.state, row.since, row.value = state, time_of(now), value
+def _set(row: Alert, state: Alert.State, value: float | None, since: float) -> None:
+    row.state, row.since, row.value = state, time_of(since), value
     row.history = [*row.history, {"state": str(state), "at": row.since.isoformat(), "value": value}][-MOST_HISTORY:]
     if state == Alert.State.RESOLVED:
         row.resolved_at = row.since

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
@@ -47,6 +48,7 @@ def test_the_end_of_an_alert_is_not_told_before_its_beginning(installation: Inst
     hook.status = 500
     slow(installation, 12)
     installation.look()
+    Delivery.objects.update(due_at=timezone.now() + timedelta(hours=1))
     hook.status = 200
     slow(installation, 1)
     installation.look()

@@ -263,13 +263,28 @@ def test_while_the_database_is_away_alerts_are_told_once_and_recorded_later(
         away.setattr(Rulebook, "read", lambda self: _fail())
         installation.look()
         installation.look(evaluator=other)
+        fired = installation.now - 5
     assert hook.titles == ["[warning] slow"]
     assert not Alert.objects.exists()
     installation.look()
-    assert (Alert.objects.get().state, Alert.objects.get().told) == ("firing", True)
+    alert = Alert.objects.get()
+    assert (alert.state, alert.told, alert.since.timestamp()) == ("firing", True, pytest.approx(fired, abs=1))
     slow(installation, 1)
     installation.look()
     assert hook.titles == ["[warning] slow", "[resolved] slow"]
+
+
+def test_all_that_fires_at_once_while_the_database_is_away_is_told(
+    installation: Installation, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_rule(metric="tickwire_feed_up", comparison="<", threshold=1)
+    told(hook.url)
+    installation.look()
+    for name in "abcdefgh":
+        note_status(installation.store, FeedStatus(name=name, kind="k", polled=True, good_until_us=now_us() + 60_000_000))
+    monkeypatch.setattr(Rulebook, "read", lambda self: _fail())
+    installation.look()
+    assert sorted(hook.titles) == [f"[warning] slow (feed {name})" for name in "abcdefgh"]
 
 
 def test_who_knows_no_rules_forgets_nothing_while_the_database_is_away(
