@@ -6,7 +6,7 @@ Rules of this file:
 2. An entry is written in the transaction of what it tells about.
 3. No secret gets in: of a hidden field the entry says that it changed.
 4. Who acts is looked up when something is noted, and only then: a request that changes nothing pays for one context variable.
-5. Entries are never changed, not even when the user whom they name is deleted.
+5. Entries are never changed, not even when the user whom they name is deleted. Old ones go, where a setting says so.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from django.db.models.signals import m2m_changed, post_save, pre_delete, pre_sav
 from django.http import HttpRequest
 
 from marketdata import correlation
+from marketdata.database import answering
 from marketdata.models import JournalEntry
 
 HIDDEN = "••••••"
 COMMAND_LINE = "command line"  # who acts where there is no request
 VISITOR = "visitor"
+MOST_FORGOTTEN = 5000
 
 _request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
 _verb: ContextVar[str] = ContextVar("verb", default="change")
@@ -117,6 +119,19 @@ def change_all(rows: QuerySet[Any], action: str, **values: Any) -> int:
     every.filter(pk__in=[row.pk for row in changed]).update(**values)
     JournalEntry.objects.bulk_create(entries)
     return len(changed)
+
+
+def forget(before: datetime, most: int = MOST_FORGOTTEN) -> int:
+    """Let go of what was noted before then, the oldest first, no more than `most` at once so that nobody waits for it;
+    returns how many entries those were.
+
+    Raises:
+        DatabaseUnavailable: it does not answer.
+    """
+    with answering():
+        old = JournalEntry.objects.filter(at__lt=before)
+        last = list(old.order_by("pk").values_list("pk", flat=True)[:most])[-1:]
+        return old.filter(pk__lte=last[0]).delete()[0] if last else 0
 
 
 def watch(model: type[Model], *, hidden: Iterable[str] = (), ignored: Iterable[str] = (), relations: Iterable[str] = ()) -> None:

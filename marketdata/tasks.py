@@ -6,19 +6,26 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cache
 
 from celery import shared_task
+from django.conf import settings
 from django.db import DatabaseError
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from marketdata import journal
 from marketdata.errors import MarketDataError
 from marketdata.outage import Outage
 from marketdata.polling import Polling
 from marketdata.roster import ensure_feeds
 from marketdata.store import Store
 
-_outage = Outage("polling feeds", logging.getLogger(__name__))
+logger = logging.getLogger(__name__)
+
+_outage = Outage("polling feeds", logger)
+_forgetting = Outage("shortening the audit log", logger)
 _making = threading.Lock()
 
 
@@ -35,14 +42,15 @@ def _polling() -> Polling:
 
 
 @contextmanager
-def _going_on() -> Iterator[None]:
+def _going_on(outage: Outage | None = None) -> Iterator[None]:
     """What fails now may succeed at the next tick."""
+    outage = outage or _outage
     try:
         yield
     except (MarketDataError, DatabaseError, OperationalError) as error:
-        _outage.failed(error)
+        outage.failed(error)
     else:
-        _outage.over()
+        outage.over()
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # celery ships no types
@@ -58,3 +66,13 @@ def poll_feed(name: str) -> None:
     """Ask one feed and publish what it says."""
     with _going_on():
         _polling().poll(name)
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]  # celery ships no types
+def shorten_journal() -> None:
+    """Let go of entries of the audit log that are older than `TICKWIRE_AUDIT_DAYS`."""
+    if not (days := settings.TICKWIRE.observing.audit_days):
+        return
+    with _going_on(_forgetting):
+        if gone := journal.forget(timezone.now() - timedelta(days=days)):
+            logger.info("%d entries of the audit log were older than %d days, and are gone", gone, days)

@@ -53,7 +53,7 @@ class _Whole(serializers.ModelSerializer):  # type: ignore[type-arg]  # Django R
 
     def to_internal_value(self, data: Any) -> Any:
         """What was given, once each field is of its type."""
-        if wrong := {name: f"Give {what}." for name, value in data.items() if (what := _lacks(self.fields.get(name), value))}:
+        if wrong := {name: [f"Give {what}."] for name, value in data.items() if (what := _lacks(self.fields.get(name), value))}:
             raise serializers.ValidationError(wrong)
         return super().to_internal_value(data)
 

@@ -5,7 +5,8 @@ Rules of this file:
 2. An alert that fires again and again needs ever longer to end (`patience_s`): a value that trembles is one long alert.
 3. Nobody is told twice of the same thing: `told` is part of the state. Who is silent is not told, and is told afterwards if the
    alert still fires then.
-4. Where there is no value the state is held for `HOLD_S`; then whatever had it is gone, and so is the alert.
+4. Where there is no value the state is held for `HOLD_S`, reckoned from the first look that found none: who could not look
+   for an hour knows nothing of it. Then whatever had the value is gone, and so is the alert.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         since: when the state began.
-        seen: when there was a value last.
-        value: that value.
+        missing_since: there is no value since then; None: there is one.
+        value: the last one.
         well_since: it fires, but the value is well since then.
         told: somebody was told that it fires.
         escalations: how often it was told again.
@@ -71,7 +72,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
     state: State = "inactive"
     since: float = 0.0
-    seen: float = 0.0
+    missing_since: float | None = None
     value: float | None = None
     well_since: float | None = None
     told: bool = False
@@ -102,14 +103,21 @@ def step(terms: Terms, before: Instance, now: float, bad: bool | None, value: fl
         value: for those who are told; None: there is none.
         silenced: nobody is to be told now.
     """
-    is_gone = bad is None and now - before.seen > HOLD_S
     if bad is not None:
-        before = replace(before, seen=now, value=value)
+        before = replace(before, missing_since=None, value=value)
+    else:
+        before = replace(before, missing_since=_begun(before.missing_since, now))
+    is_gone = before.missing_since is not None and now - before.missing_since > HOLD_S
     if bad is None and not is_gone:
         after, transition = before, None
     else:
         after, transition = _moved(terms, before, now, bad=bool(bad), is_gone=is_gone)
     return _told(terms, before, after, transition, now, silenced=silenced)
+
+
+def _begun(since: float | None, now: float) -> float:
+    """When something began that goes on now; a clock that went back does not prolong it."""
+    return now if since is None else min(since, now)
 
 
 def patience_s(terms: Terms, firings: tuple[float, ...], now: float) -> float:
@@ -138,7 +146,7 @@ def _moved(terms: Terms, before: Instance, now: float, *, bad: bool, is_gone: bo
             return before, None
     since = min(before.since, now) if before.state == "pending" else now
     if now - since >= terms.for_s:
-        anew = Instance(state="firing", since=now, seen=before.seen, value=before.value, firings=_with(before.firings, now))
+        anew = Instance(state="firing", since=now, value=before.value, firings=_with(before.firings, now))
         return anew, "firing"
     return replace(before, state="pending", since=since), None if before.state == "pending" else "pending"
 
@@ -148,7 +156,7 @@ def _burning(terms: Terms, before: Instance, now: float, *, bad: bool, is_gone: 
         return before, None
     if bad:  # a relapse is as strange as another firing
         return replace(before, well_since=None, firings=_with(before.firings, now)), None
-    well_since = now if before.well_since is None else min(before.well_since, now)
+    well_since = _begun(before.well_since, now)
     if is_gone or now - well_since >= patience_s(terms, before.firings, now):
         return replace(before, state="inactive", since=now, well_since=None, told=False, escalations=0), "resolved"
     return replace(before, well_since=well_since), None

@@ -2,10 +2,11 @@
 
 Rules of this file:
 1. Nobody waits for the other side: who evaluates rules begins attempts and goes on. A notifier that hangs holds up two threads of
-   `MOST` and no other notifier.
+   `MOST` and no other notifier. One that takes messages gets all that are due, one after the other, however many those are.
 2. An attempt is claimed in its row before it begins: no two processes send the same message at once. If a process dies on the
    way, the claim ends, and the message is sent again: rather twice than never.
 3. What an attempt says of its failure is without the address.
+4. A notifier hears of an alert in the order in which it happened: no end is told while the beginning still waits.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
 from django.db import connections
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from marketdata.backoff import pause_s
@@ -35,6 +37,7 @@ MOST_EACH = 2  # for one notifier
 TIMEOUT_S = 15.0
 CLAIM = timedelta(seconds=60)
 MOST_ATTEMPTS = 8
+MOST_UNWRITTEN = 1000  # messages to one notifier that wait while the database is away
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 20.0, 900.0
 
 Send = Callable[[str, str, str, str], str]
@@ -52,36 +55,57 @@ class Outgoing:
         self._send, self._timeout_s = send, timeout_s
         self._lock, self._writing = threading.Lock(), threading.Lock()  # SQLite has one writer at a time
         self._busy: Counter[int] = Counter()
+        self._unwritten: defaultdict[int, deque[tuple[Recipient, str, Message]]] = defaultdict(deque)
         self._outages: dict[str, Outage] = {}
         self._underway: set[threading.Thread] = set()
 
     def begin(self, now: datetime | None = None) -> int:
-        """Begin an attempt at each message that is due, as far as there is room; returns how many were begun."""
+        """Begin attempts at the messages that are due, as far as there is room; returns how many were begun."""
         now = now or timezone.now()
-        due = Delivery.objects.filter(state=Delivery.State.WAITING, due_at__lte=now).order_by("due_at", "pk")
-        claimed = [row for row in due.select_related("notifier")[: 4 * MOST] if self._claim(row, now)]
-        for row in claimed:
-            assert row.notifier is not None
-            recipient = Recipient(row.notifier.pk, row.notifier.name, row.notifier.url)
-            self._start(f"delivery {row.pk}", partial(self._attempt, row, recipient))
-        return len(claimed)
+        for vain in _due(now).filter(Q(notifier=None) | Q(notifier__enabled=False))[: 4 * MOST]:
+            _give_up(vain, "the notifier is gone, or not enabled")
+        whom = _due(now).exclude(notifier=None).values_list("notifier_id").annotate(first=Min("due_at")).order_by("first")
+        begun = [row for pk, _ in whom for _ in range(MOST_EACH) if (row := self._take(pk, now)) is not None]
+        for first in begun:
+            self._start(f"delivery {first.pk}", partial(self._empty, first, now))
+        return len(begun)
 
-    def _claim(self, row: Delivery, now: datetime) -> bool:
-        if row.notifier is None or not row.notifier.enabled:
-            _give_up(row, "the notifier is gone, or not enabled")
-            return False
-        if not self._enter(row.notifier.pk):
-            return False
-        claimed = Delivery.objects.filter(pk=row.pk, state=Delivery.State.WAITING, due_at=row.due_at)
-        if not claimed.update(due_at=now + CLAIM):
-            self._leave(row.notifier.pk)
-            return False
-        return True
+    def _take(self, pk: int, now: datetime) -> Delivery | None:
+        """The next message to a notifier, claimed, and a place for it; None: there is no message, or no place."""
+        if not self._enter(pk):
+            return None
+        row = None
+        try:
+            with self._writing:
+                row = _claimed(pk, max(now, timezone.now()))
+        finally:
+            if row is None:
+                self._leave(pk)
+        return row
+
+    def _empty(self, row: Delivery | None, now: datetime) -> None:
+        """Send a message, and while that goes well the next ones to the same notifier."""
+        while row is not None and row.notifier is not None:
+            recipient = Recipient(row.notifier.pk, row.notifier.name, row.notifier.url)
+            row = self._take(recipient.pk, now) if self._attempt(row, recipient) else None
 
     def directly(self, recipient: Recipient, event: str, text: Message) -> None:
-        """Send a message of which there is no row, because the database is away. It is tried once."""
-        if self._enter(recipient.pk):
-            self._start(f"delivery to {recipient.name}", lambda: self._note(recipient, self._sent(recipient, event, text)))
+        """Send a message of which there is no row, because the database is away. It is tried once, after those before it."""
+        with self._lock:
+            waiting = self._unwritten[recipient.pk]
+            if has_room := len(waiting) < MOST_UNWRITTEN:
+                waiting.append((recipient, event, text))
+        if not has_room:
+            logger.warning("a message to notifier %s is lost: %d wait, and the database is away", recipient.name, MOST_UNWRITTEN)
+        self._next_unwritten(recipient.pk)
+
+    def _next_unwritten(self, pk: int) -> None:
+        with self._lock:
+            if not self._unwritten[pk] or not self._has_place(pk):
+                return
+            self._busy[pk] += 1
+            recipient, event, text = self._unwritten[pk].popleft()
+        self._start(f"delivery to {recipient.name}", lambda: self._note(recipient, self._sent(recipient, event, text)))
 
     def test(self, notifier: Notifier) -> str:
         """Send a test, and wait for it; what went wrong, or nothing."""
@@ -102,8 +126,9 @@ class Outgoing:
 
     def wait(self, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until no attempt is under way."""
-        for thread in list(self._underway):
-            thread.join(timeout_s)
+        ends = time.monotonic() + timeout_s
+        while (threads := list(self._underway)) and (left := ends - time.monotonic()) > 0:
+            threads[0].join(left)
 
     def _start(self, name: str, run: Callable[[], None]) -> None:
         def body() -> None:
@@ -119,7 +144,8 @@ class Outgoing:
         self._underway.add(thread)
         thread.start()
 
-    def _attempt(self, row: Delivery, recipient: Recipient) -> None:
+    def _attempt(self, row: Delivery, recipient: Recipient) -> bool:
+        """Try to send a message; whether it was taken."""
         began = time.monotonic()
         error = self._sent(recipient, row.event, Message(row.title, row.body))
         self._note(recipient, error)
@@ -132,6 +158,7 @@ class Outgoing:
             row.due_at = timezone.now() + timedelta(seconds=pause_s(len(row.attempts), FIRST_PAUSE_S, LONGEST_PAUSE_S))
         with self._writing:
             row.save(update_fields=["state", "due_at", "attempts"])
+        return not error
 
     def _sent(self, recipient: Recipient, event: str, text: Message) -> str:
         """Send in a thread that is left behind when it takes too long; it keeps its place until it ends."""
@@ -157,9 +184,12 @@ class Outgoing:
         else:
             outage.over()
 
+    def _has_place(self, pk: int) -> bool:
+        return self._busy.total() < MOST and self._busy[pk] < MOST_EACH
+
     def _enter(self, pk: int) -> bool:
         with self._lock:
-            if self._busy.total() >= MOST or self._busy[pk] >= MOST_EACH:
+            if not self._has_place(pk):
                 return False
             self._busy[pk] += 1
             return True
@@ -167,6 +197,25 @@ class Outgoing:
     def _leave(self, pk: int) -> None:
         with self._lock:
             self._busy[pk] -= 1
+            waiting = [each for each, messages in self._unwritten.items() if messages]
+        for each in waiting:
+            self._next_unwritten(each)
+
+
+def _due(now: datetime) -> QuerySet[Delivery]:
+    """What is to be tried now, the oldest first, without what has to wait for an earlier message about the same alert."""
+    waiting = Delivery.objects.filter(state=Delivery.State.WAITING)
+    earlier = waiting.filter(alert=OuterRef("alert"), notifier=OuterRef("notifier"), pk__lt=OuterRef("pk"))
+    return waiting.filter(~Exists(earlier), due_at__lte=now).order_by("due_at", "pk")
+
+
+def _claimed(pk: int, now: datetime) -> Delivery | None:
+    """The next message to a notifier, that nobody else sends for a while now."""
+    for row in _due(now).filter(notifier=pk, notifier__enabled=True).select_related("notifier")[:MOST]:
+        free = Delivery.objects.filter(pk=row.pk, state=Delivery.State.WAITING, due_at=row.due_at)
+        if free.update(due_at=now + CLAIM):
+            return row
+    return None
 
 
 def _add(row: Delivery, error: str, took_s: float) -> None:

@@ -5,6 +5,7 @@ Rules of this file:
    and counters is its note. While Redis is away the database says whose turn it is.
 2. Without Redis nothing is known but that; all other alerts stay as they are.
 3. Without the database the rules last read stay in force. What fires then is told at once, once, and written down afterwards.
+   Who has read none judges nothing: it would forget the alerts that others know of.
 4. Without both nobody can be sure to be alone, and nobody is told. Prometheus, which has the same rules, is for that.
 """
 
@@ -12,7 +13,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
@@ -33,7 +36,7 @@ from monitoring.readings import Readings
 from monitoring.reports import Identity
 from monitoring.rulebook import Rulebook
 from monitoring.samples import sample
-from monitoring.standings import Standing, note_standing, read_standing, standing_key
+from monitoring.standings import Standing, note_standing, read_standing, standing_key, watched_since
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ LEASE_MS = 20_000
 NAME = "alerts"
 TOLD_S = 86_400  # for how long it is remembered what was told without the database
 FORGET_S = 3600.0
+LEARN_S = 60.0
 _UP = "tickwire_redis_up"
 
 
@@ -60,27 +64,36 @@ class Evaluator:
         self._leases = Leases(store)
         self._book = Rulebook()
         self._database = Outage("evaluating alert rules: the database", logger)
-        self._forgot_at = 0.0
+        self._forgot_at = self._at = 0.0
 
     def round(self) -> bool:
         """Evaluate, unless somebody else does or just did; whether it was done.
 
         Raises:
-            DatabaseUnavailable: neither Redis nor the database answers.
+            DatabaseUnavailable: it does not answer, and neither does Redis, or this process knows no rules.
         """
         try:
             return self._by_lease()
         except StoreUnavailable:
             return self._by_turn()
 
+    def learn(self) -> None:
+        """Read the rules while the database answers, if that is long ago: whoever has to evaluate when it is away knows them."""
+        read_at = self._book.read_at
+        if read_at is None or time.monotonic() - read_at > LEARN_S:
+            with suppress(DatabaseUnavailable):
+                self._book.read()
+
     def age_s(self) -> float:
-        """Since somebody last evaluated; for ever, if nobody did or nothing is known of it."""
+        """Since somebody else last evaluated; for ever, if this process was the last one, or nothing is known of it."""
         try:
             with reachable(self._store.client):
                 standing = read_standing(self._store.client.get(standing_key(self._prefix)))
         except StoreUnavailable:
             return float("inf")
-        return self._clock() - standing.at if standing else float("inf")
+        if standing is None or standing.at == self._at:
+            return float("inf")
+        return self._clock() - standing.at
 
     def _by_lease(self) -> bool:
         lease = self._leases.take(NAME, LEASE_MS)
@@ -92,7 +105,8 @@ class Evaluator:
             if 0 <= now - memory.at < LEAST_S:
                 return False
             snapshot = Snapshot.take(self._store)
-            self._evaluate(memory, Readings(snapshot.reports, snapshot.samples), now)
+            undelivered = self._evaluate(memory, Readings(snapshot.reports, snapshot.samples), now)
+            self._note(memory, snapshot.standing, undelivered, now)
             note = msgspec.json.encode(memory).decode()
         finally:
             self._leases.give_back(lease, note)
@@ -114,13 +128,14 @@ class Evaluator:
         self._evaluate(Memory(), away, now, only=_UP)
         return True
 
-    def _evaluate(self, memory: Memory, readings: Readings, now: float, *, only: str | None = None) -> None:
+    def _evaluate(self, memory: Memory, readings: Readings, now: float, *, only: str | None = None) -> int | None:
+        """Judge, record and tell; how many messages are undelivered, or None: the database is away."""
         try:
             self._book.read()
             incidents.agree(memory, self._book.rules, now)
             is_writing = True
         except DatabaseUnavailable as error:
-            if only is not None:
+            if only is not None or self._book.read_at is None:
                 raise
             self._database.failed(error)
             is_writing = False
@@ -129,9 +144,10 @@ class Evaluator:
             is_writing = is_writing and self._record(each, now)
             if not is_writing:
                 self._tell_directly(each, now)
-        if is_writing:
-            self._database.over()
-            self._finish(now, has_redis=only is None)
+        if not is_writing:
+            return None
+        self._database.over()
+        return self._finish(now)
 
     def _record(self, judged: Judged, now: float) -> bool:
         try:
@@ -153,20 +169,30 @@ class Evaluator:
             if not self._store.client.set(name, 1, nx=True, ex=TOLD_S):
                 return
         text = message(notice, *incidents.about(judged), now, instance.escalations)
-        for recipient in self._book.told(judged.rule, notice):
+        before = judged.rule.escalation_notifiers if judged.before.escalations else ()
+        for recipient in self._book.told(judged.rule, notice, before):
             self._outgoing.directly(recipient, notice, text)
 
-    def _finish(self, now: float, *, has_redis: bool) -> None:
-        """Note how alerting stands, let go of what is old, and begin what is to be delivered."""
+    def _finish(self, now: float) -> int:
+        """Let go of what is old, and begin what is to be delivered; how many messages are undelivered."""
         with answering():
-            standing = Standing(now, dict(incidents.firing()), incidents.undelivered(now))
+            undelivered = incidents.undelivered(now)
             if now - self._forgot_at > FORGET_S:
                 self._forgot_at = now
                 incidents.forget_old(now)
             self._outgoing.begin(incidents.time_of(now))
-        if has_redis:
-            with reachable(self._store.client):
-                note_standing(self._store.client, self._prefix, standing)
+        return undelivered
+
+    def _note(self, memory: Memory, before: Standing | None, undelivered: int | None, now: float) -> None:
+        """Note how alerting stands; without the database, of what could not be delivered the number stays."""
+        severities = {rule.pk: rule.severity for rule in self._book.rules}
+        firing: Counter[str] = Counter(severities[each.rule] for each in memory.kept if each.instance.state == "firing")
+        if undelivered is None:
+            undelivered = before.undelivered if before else 0
+        standing = Standing(now, dict(firing), undelivered, watched_since(before, now))
+        with reachable(self._store.client):
+            note_standing(self._store.client, self._prefix, standing)
+        self._at = now
 
 
 def _read(note: str) -> Memory:

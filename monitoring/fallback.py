@@ -22,8 +22,8 @@ WAIT_S = 2.0  # for Redis
 
 
 class Fallback:
-    """A thread that looks whether somebody evaluates, and does so itself when nobody did for `PATIENCE_S`. That long it
-    also waits after its own start, when Celery may not have begun yet.
+    """A thread that looks whether somebody evaluates, and does so itself when nobody did for `PATIENCE_S`; then each time, until
+    somebody else does again. That long it also waits after its own start, when Celery may not have begun yet.
 
     Args:
         evaluator: None: one of its own.
@@ -50,6 +50,7 @@ class Fallback:
         evaluator = self._evaluator or Evaluator(Store.from_settings(WAIT_S))
         while not self._stopping.wait(self._every_s * random.uniform(0.8, 1.2)):  # noqa: S311  # not all at once
             try:
+                evaluator.learn()
                 if min(evaluator.age_s(), time.monotonic() - self._began) > self._patience_s:
                     evaluator.round()
                 self._outage.over()

@@ -10,7 +10,6 @@ Rules of this file:
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -66,10 +65,7 @@ def _as_written(row: Alert, known: Instance) -> Instance:
     state: State = "firing" if row.state == Alert.State.FIRING else "pending"
     since = row.since.timestamp()
     firings = known.firings or ((since,) if state == "firing" else ())
-    return Instance(
-        state=state, since=since, seen=max(known.seen, since), value=row.value, told=row.told, escalations=row.escalations,
-        firings=firings,
-    )  # fmt: skip
+    return Instance(state=state, since=since, value=row.value, told=row.told, escalations=row.escalations, firings=firings)
 
 
 def record(judged: Judged, book: Rulebook, now: float) -> None:
@@ -82,7 +78,7 @@ def record(judged: Judged, book: Rulebook, now: float) -> None:
         return
     try:
         with answering(), transaction.atomic():
-            row = _moved(judged, now)
+            row = _moved(judged)
             if row is not None and judged.step.notice is not None and judged.kept.recorded:
                 _tell(row, judged, book, now)
     except IntegrityError:  # somebody else wrote the same at the same moment
@@ -90,7 +86,7 @@ def record(judged: Judged, book: Rulebook, now: float) -> None:
     judged.kept.recorded = True
 
 
-def _moved(judged: Judged, now: float) -> Alert | None:
+def _moved(judged: Judged) -> Alert | None:
     """The row in its new state; None: somebody else was first, or there is nothing to be kept."""
     rule, kept, (instance, transition, _) = judged.rule, judged.kept, judged.step
     row = _open(rule, kept).select_for_update().first()
@@ -107,13 +103,13 @@ def _moved(judged: Judged, now: float) -> Alert | None:
         return None
     row.told, row.escalations, row.severity = instance.told or row.told, instance.escalations, rule.severity
     if row.state != state:
-        _set(row, state, instance.value, now)
+        _set(row, state, instance.value, instance.since)
     row.save()
     return row
 
 
-def _set(row: Alert, state: Alert.State, value: float | None, now: float) -> None:
-    row.state, row.since, row.value = state, time_of(now), value
+def _set(row: Alert, state: Alert.State, value: float | None, since: float) -> None:
+    row.state, row.since, row.value = state, time_of(since), value
     row.history = [*row.history, {"state": str(state), "at": row.since.isoformat(), "value": value}][-MOST_HISTORY:]
     if state == Alert.State.RESOLVED:
         row.resolved_at = row.since
@@ -135,25 +131,27 @@ def _tell(row: Alert, judged: Judged, book: Rulebook, now: float) -> None:
     notice, instance = judged.step.notice, judged.step.instance
     assert notice is not None
     text = message(notice, *about(judged), now, instance.escalations)
-    for recipient in book.told(judged.rule, notice):
-        Delivery.objects.get_or_create(
+    before = row.deliveries.exclude(notifier=None).values_list("notifier", flat=True)
+    messages = (
+        Delivery(
             alert=row,
             notifier_id=recipient.pk,
+            name=recipient.name,
             event=notice,
             number=instance.escalations if notice == "escalated" else 0,
-            defaults={"name": recipient.name, "title": text.title, "body": text.body, "due_at": time_of(now)},
+            title=text.title,
+            body=text.body,
+            due_at=time_of(now),
         )
+        for recipient in book.told(judged.rule, notice, before)
+    )
+    Delivery.objects.bulk_create(messages, ignore_conflicts=True)
 
 
 def about(judged: Judged) -> tuple[Rule, Any, float | None, float]:
     """Rule, labels, value, and since when it fires or fired."""
     since = judged.before.since if judged.step.notice == "resolved" else judged.step.instance.since
     return judged.rule, judged.kept.labels, judged.step.instance.value, since
-
-
-def firing() -> Counter[str]:
-    """How many alerts fire, by severity."""
-    return Counter(Alert.objects.filter(state=Alert.State.FIRING).values_list("severity", flat=True))
 
 
 def undelivered(now: float) -> int:

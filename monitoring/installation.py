@@ -18,7 +18,7 @@ from monitoring import reports
 from monitoring.reports import Report
 from monitoring.samples import Sample, by_label, sample
 from monitoring.silence import FORGOTTEN_US, feed_silence
-from monitoring.standings import alert_samples, standing_key
+from monitoring.standings import Standing, alert_samples, read_standing, standing_key, watched_since
 
 ROLES = ("web", "feed", "worker", "beat")
 BROKER_S = 1.0  # for a broker apart from the bus
@@ -31,12 +31,14 @@ class Snapshot:
     Attributes:
         reports: of all processes.
         samples: of the installation.
+        standing: how alerting stood after the last evaluation; None: there was none.
         taken_us: wall clock.
     """
 
-    def __init__(self, found: Sequence[Report], samples: Sequence[Sample]) -> None:
+    def __init__(self, found: Sequence[Report], samples: Sequence[Sample], standing: Standing | None = None) -> None:
         self.reports = list(found)
         self.samples = list(samples)
+        self.standing = standing
         self.taken_us = now_us()
 
     @classmethod
@@ -54,11 +56,13 @@ class Snapshot:
         pipe.get(standing_key(prefix))
         pipe.llen(_queue(prefix))
         with reachable(client):
-            answer, beat, standing, depth = pipe.execute()
+            answer, beat, noted, depth = pipe.execute()
         depth = depth if (broker := _broker()) is None else _waiting(broker, prefix)
-        found, now = reports.read(answer), now_us()
-        of_feeds = [*_feeds(feeds, now), *feed_silence(feeds, now)]
-        return cls(found, [*of_feeds, *_celery(beat, depth), *_processes(found), *alert_samples(standing, now / 1e6)])
+        found, now, standing = reports.read(answer), now_us(), read_standing(noted)
+        watched_us = round(watched_since(standing, now / 1e6) * 1e6)
+        of_feeds = [*_feeds(feeds, now), *feed_silence(feeds, now, watched_us)]
+        samples = [*of_feeds, *_celery(beat, depth), *_processes(found), *alert_samples(standing, now / 1e6)]
+        return cls(found, samples, standing)
 
 
 def _queue(prefix: str) -> str:

@@ -94,7 +94,16 @@ def _look(rule: Rule, known: dict[tuple[int, str], Kept], windows: Windows, read
         values.setdefault((), None)
     silenced = rule.silenced_until is not None and now < rule.silenced_until
     for labels, value in values.items():
-        bad = rule.terms.is_bad(value) if value is not None else (True if is_missing and rule.missing == "fire" else None)
+        bad = rule.terms.is_bad(value) if value is not None else _without(rule, labels, is_missing=is_missing)
         kept = before.get(labels) or Kept(rule.pk, labels, Instance())
         done = step(rule.terms, kept.instance, now, bad, value, silenced=silenced)
         yield Judged(rule, replace(kept, instance=done.instance), done, kept.instance)
+
+
+def _without(rule: Rule, labels: Labels, *, is_missing: bool) -> bool | None:
+    """Whether it is bad that there is no value of those labels; None: nothing is known."""
+    if rule.missing != "fire":
+        return None
+    if is_missing:
+        return True
+    return None if labels else False  # that all were missing, which bears no label, is over

@@ -109,11 +109,14 @@ def _as_json(_: Any, __: str, event: Event) -> str:
     return json.dumps(event, ensure_ascii=False, default=repr)
 
 
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
+
+
 def _for_people(_: Any, __: str, event: Event) -> Event:
-    """Only what the person before the terminal does not know."""
+    """Only what the person before the terminal does not know. What others say may not look like a line, or move the cursor."""
     known = ("role", "process", "connection_id", "request_id")
     shown = {name: value for name, value in event.items() if name not in known and value != "-"}
-    return shown | {"timestamp": shown["timestamp"][11:], "event": shown.pop("message")}
+    return shown | {"timestamp": shown["timestamp"][11:], "event": str(shown.pop("message")).translate(_CONTROLS)}
 
 
 def formatter(kind: str, role: str, *, colours: bool = False) -> logging.Formatter:

@@ -9,6 +9,7 @@ import logging
 import re
 import threading
 from typing import Any
+from urllib.parse import unquote, unquote_plus
 
 MOST_ERROR = 300  # characters
 MASK = "…"
@@ -82,7 +83,7 @@ def send(url: str, event: str, title: str, body: str) -> str:
         return "Apprise knows no such address"
     lines = _complaints.begin()
     try:
-        is_sent = target.notify(body=body, title=title, notify_type=_KINDS[event])
+        is_sent = target.notify(body=body, title=title, notify_type=_KINDS[event], body_format="text")
     except Exception as error:  # whatever a plugin does, the others go on
         return redacted(f"{type(error).__name__}: {error}", url)
     finally:
@@ -94,7 +95,7 @@ def redacted(text: str, url: str) -> str:
     """A text without the parts of an address: what is behind its kind, and each piece of that."""
     rest = url.partition("://")[2]
     pieces = {rest, *re.split(r"[/:@?&=#,]", rest)}
-    for piece in sorted(pieces, key=len, reverse=True):
+    for piece in sorted(pieces | {plain(piece) for piece in pieces for plain in (unquote, unquote_plus)}, key=len, reverse=True):
         if len(piece) >= 4:
             text = re.sub(re.escape(piece), MASK, text, flags=re.IGNORECASE)
     return text[:MOST_ERROR]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from marketdata.database import answering
@@ -28,11 +29,13 @@ class Rulebook:
     Attributes:
         rules: by name.
         recipients: by primary key.
+        read_at: when the database last said so, seconds of `time.monotonic`; None: it never did.
     """
 
     def __init__(self) -> None:
         self.rules: Sequence[Rule] = ()
         self.recipients: dict[int, Recipient] = {}
+        self.read_at: float | None = None
 
     def read(self) -> None:
         """Ask the database. Rules whose metric is gone in this version are left out.
@@ -45,12 +48,18 @@ class Rulebook:
             rules = [rule_of(row) for row in rows if not flaws(vars(row))]
             found = Notifier.objects.filter(enabled=True).values_list("pk", "name", "url")
             recipients = {pk: Recipient(pk, name, url) for pk, name, url in found}
-        self.rules, self.recipients = rules, recipients
+        self.rules, self.recipients, self.read_at = rules, recipients, time.monotonic()
 
-    def told(self, rule: Rule, event: str) -> list[Recipient]:
-        """Who is told of an event of a rule; those who are not enabled are left out."""
+    def told(self, rule: Rule, event: str, before: Iterable[int] = ()) -> list[Recipient]:
+        """Who is told of an event of a rule; those who are not enabled are left out.
+
+        Args:
+            rule, event: what is told.
+            before: primary keys of those who heard of the same alert before: of its end, they are told too.
+        """
         chosen = (event == "escalated" and rule.escalation_notifiers) or rule.notifiers or tuple(self.recipients)
-        return [self.recipients[pk] for pk in chosen if pk in self.recipients]
+        also = before if event == "resolved" else ()
+        return [self.recipients[pk] for pk in dict.fromkeys((*chosen, *also)) if pk in self.recipients]
 
 
 def rule_of(row: AlertRule) -> Rule:

@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 import redis
 
+from monitoring.alerts import ROUND_S
 from monitoring.samples import Sample, by_label, sample
 
 SEVERITIES = ("critical", "warning", "info")
+BREAK_S = 2 * ROUND_S  # without an evaluation
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -20,11 +22,13 @@ class Standing(msgspec.Struct, frozen=True):
         at: wall clock, seconds.
         firing: how many alerts, by severity.
         undelivered: messages that failed, and wait or were given up.
+        since: evaluated without a break since then.
     """
 
     at: float
     firing: dict[str, int] = {}
     undelivered: int = 0
+    since: float = 0.0
 
 
 def standing_key(prefix: str) -> str:
@@ -42,14 +46,16 @@ def read_standing(noted: Any) -> Standing | None:
     return msgspec.json.decode(noted, type=Standing) if noted else None
 
 
-def alert_samples(noted: Any, now: float) -> Iterator[Sample]:
-    """The same as samples of the installation.
-
-    Args:
-        noted: what Redis keeps under `standing_key`.
-        now: wall clock, seconds.
+def watched_since(standing: Standing | None, now: float) -> float:
+    """Since when the installation is watched without a break; now, if it was not just before. While Redis was away, or everything
+    was off, nobody could say anything: who said nothing then was not silent.
     """
-    if (standing := read_standing(noted)) is not None:
+    return now if standing is None or now - standing.at > BREAK_S else standing.since
+
+
+def alert_samples(standing: Standing | None, now: float) -> Iterator[Sample]:
+    """The same as samples of the installation. `now` is of the wall clock, seconds."""
+    if standing is not None:
         yield sample("tickwire_alerts_age_seconds", max(0.0, now - standing.at))
         yield sample("tickwire_undelivered_notifications", standing.undelivered)
         yield from by_label("tickwire_alerts_firing", "severity", ((name, standing.firing.get(name, 0)) for name in SEVERITIES))

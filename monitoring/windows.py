@@ -4,6 +4,8 @@ Rules of this file:
 1. A counter that went back began anew: what it shows counts from zero, as Prometheus counts it.
 2. A counter that shows up in a process that was there before is new, and was zero then: its first event is not lost.
 3. What a process counted before it went away stays in the window.
+4. What counts for the installation, as a feed does, may pause and go on where it was: its last sample is remembered for
+   `REMEMBERED_S`, so that all it ever counted is not taken for new.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import msgspec
 from monitoring.samples import Labels
 
 POINTS = 12  # in a window, about
+REMEMBERED_S = 86_400.0
 Point = tuple[float, tuple[float, ...]]  # when, and what it showed: one number, or a histogram's buckets
 Showing = tuple[Labels, tuple[float, ...]]
 
@@ -27,6 +30,16 @@ class Trail(msgspec.Struct):
     name: str
     labels: Labels
     points: list[Point]
+
+    @property
+    def process(self) -> str:
+        """Whose counter it is; empty: the installation's."""
+        return dict(self.labels).get("process", "")
+
+    @property
+    def newest(self) -> float:
+        """When its last sample was taken."""
+        return self.points[-1][0]
 
     def note(self, at: float, values: tuple[float, ...], keep_s: float) -> None:
         """Add a sample, and let go of those that no window of `keep_s` needs."""
@@ -75,11 +88,11 @@ class Windows(msgspec.Struct):
             trail = known.get((name, labels))
             if trail is None:
                 trail = known[name, labels] = Trail(name, labels, [])
-                before = self.there.get(dict(labels).get("process", ""))
+                before = self.there.get(trail.process)
                 if before is not None and before < now:
                     trail.points.append((before, (0.0,) * len(values)))
             trail.note(now, tuple(map(float, values)), keep_s)
-        self.trails = [trail for trail in known.values() if trail.points[-1][0] > now - keep_s]
+        self.trails = [trail for trail in known.values() if trail.newest > now - (keep_s if trail.process else REMEMBERED_S)]
         self.there = {name: at for name, at in self.there.items() if at > now - keep_s} | dict.fromkeys((*processes, ""), now)
 
     def rates(self, name: str, now: float, window_s: float) -> list[Showing]:
@@ -89,5 +102,5 @@ class Windows(msgspec.Struct):
         return [
             (trail.labels, tuple(grown / window_s for grown in trail.increase(now, window_s)))
             for trail in self.trails
-            if trail.name == name
+            if trail.name == name and trail.newest > now - window_s
         ]

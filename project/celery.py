@@ -24,6 +24,7 @@ from monitoring.alerts import ROUND_S
 _config = settings.TICKWIRE
 _tick_s = _config.sources.poll_tick_s
 _RECONNECT_S = 1.0
+_SHORTEN_S = 600.0
 
 
 class _Connection(Connection):
@@ -65,6 +66,11 @@ app.conf.update(
             "task": "monitoring.tasks.evaluate_alerts",
             "schedule": ROUND_S,
             "options": {"expires": ROUND_S},
+        },
+        "shorten-journal": {
+            "task": "marketdata.tasks.shorten_journal",
+            "schedule": _SHORTEN_S,
+            "options": {"expires": _SHORTEN_S},
         },
     },
 )

@@ -42,6 +42,9 @@ class Observing:
         True,
         "each process says once a second how it fares, for /metrics, admin/nodes/ and alerts; health is told in any case",
     )
+    audit_days: int = knob(
+        "TICKWIRE_AUDIT_DAYS", 0, "how long the audit log is kept; 0: for ever", unit="days", low=0, high=10_000
+    )
     log_format: str = knob(
         "TICKWIRE_LOG_FORMAT",
         "auto",

@@ -51,6 +51,14 @@ def test_the_metrics_that_a_runbook_names_exist(rule):
     assert {re.sub(r"_(bucket|sum)$", "", name) for name in found} <= set(METRICS)
 
 
+@pytest.mark.parametrize("rule", SHIPPED, ids=name_of)
+def test_a_runbook_says_where_a_key_and_redis_client_come_from(rule):
+    text = (ROOT / rule.runbook).read_text()
+    assert "redis-cli" not in text, "not every address that Tickwire takes is one that it takes"
+    needed = " and ".join(name for name, used in (("`$KEY`", "$KEY"), ("`redis`", "$ redis ")) if used in text)
+    assert not needed or f"\n{needed}: see [before you need a runbook](../alerts.md#before-you-need-a-runbook).\n" in text
+
+
 def test_the_documentation_lists_every_rule():
     rows = [line for line in (ROOT / "docs/operations/alerts.md").read_text().splitlines() if "](runbooks/" in line]
     assert rows == [

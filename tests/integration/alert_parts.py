@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import socketserver
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email import message_from_bytes
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -64,14 +67,62 @@ class Webhook:
 def webhook() -> Iterator[Webhook]:
     """One for as long as the block."""
     found = Webhook()
-    thread = threading.Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    with _serving(found.server):
+        try:
+            yield found
+        finally:
+            found.answers.set()
+
+
+class Mailbox:
+    """Takes mail.
+
+    Attributes:
+        taken: what came.
+    """
+
+    def __init__(self) -> None:
+        self.taken: list[Message] = []
+        mailbox = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                self._say(220)
+                while (word := self.rfile.readline().split(b" ")[0].strip().upper()) not in (b"", b"QUIT"):
+                    if word == b"DATA":
+                        self._say(354)
+                        mailbox.taken.append(message_from_bytes(b"".join(iter(self.rfile.readline, b".\r\n"))))
+                    self._say(250)
+                self._say(221)
+
+            def _say(self, code: int) -> None:
+                self.wfile.write(f"{code} so\r\n".encode())
+
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"mailto://127.0.0.1:{self.server.server_address[1]}?from=a@example.com&to=b@example.com&mode=insecure"
+
+
+@contextmanager
+def mailboxes() -> Iterator[Mailbox]:
+    """One for as long as the block."""
+    found = Mailbox()
+    with _serving(found.server):
+        yield found
+
+
+@contextmanager
+def _serving(server: socketserver.BaseServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
-        yield found
+        yield
     finally:
-        found.answers.set()
-        found.server.shutdown()
-        found.server.server_close()
+        server.shutdown()
+        server.server_close()
         thread.join(5)
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from marketdata.feeds import Listing
 from marketdata.instruments import list_instruments
-from marketdata.journal import COMMAND_LINE, HIDDEN, note
+from marketdata.journal import COMMAND_LINE, HIDDEN, forget, note
 from marketdata.models import Feed, Instrument, JournalEntry
+from marketdata.tasks import shorten_journal
 from realtime.keys import create_key, find_key, revoke
 from realtime.models import Account, ApiKey, Plan
 from realtime.rights import PUBLISH, grant
@@ -181,3 +185,43 @@ def test_a_change_that_is_undone_was_never_noted(ada: User) -> None:
         Feed.objects.create(name="one", kind="demo")
         transaction.set_rollback(True)
     assert entries() == []
+
+
+def _old(days: int) -> None:
+    note("ban", "address", f"{days} days old")
+    JournalEntry.objects.filter(name=f"{days} days old").update(at=timezone.now() - timedelta(days=days))
+
+
+def _keep(settings: Any, days: int) -> None:
+    observing = replace(settings.TICKWIRE.observing, audit_days=days)
+    settings.TICKWIRE = replace(settings.TICKWIRE, observing=observing)
+
+
+@pytest.mark.parametrize(("days", "left"), [(0, [500, 300, 1]), (400, [300, 1]), (30, [1])])
+def test_old_entries_go_where_a_setting_says_so(settings: Any, days: int, left: list[int]) -> None:
+    _keep(settings, days)
+    for age in (500, 300, 1):
+        _old(age)
+    shorten_journal()
+    assert [name for _, name, _, _ in entries()] == [f"{age} days old" for age in left]
+
+
+def test_so_many_old_entries_go_at_once_and_the_oldest_first() -> None:
+    for age in (500, 499, 498):
+        _old(age)
+    assert [forget(timezone.now(), most=2), forget(timezone.now(), most=2), forget(timezone.now(), most=2)] == [2, 1, 0]
+
+
+def test_an_audit_log_that_cannot_be_shortened_now_is_later(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _keep(settings, 400)
+    _old(500)
+    with monkeypatch.context() as away:
+        away.setattr(JournalEntry.objects, "filter", _fail)
+        shorten_journal()
+    assert JournalEntry.objects.count() == 1
+    shorten_journal()
+    assert JournalEntry.objects.count() == 0
+
+
+def _fail(**_: Any) -> None:
+    raise DatabaseError("it does not answer")

@@ -217,6 +217,16 @@ def test_for_people_a_line_begins_with_the_time_and_has_its_traceback_below() ->
 
 
 @pytest.mark.parametrize(
+    "said", ["no\n12:00:00Z [critical] all is lost", "\x1b[2Jgone", "over\rwritten", "\x9b31mred"], ids=ascii
+)
+def test_what_others_say_is_no_line_of_its_own_and_moves_no_cursor(said: str) -> None:
+    log = Log("console")
+    log.logger.warning("the venue says %s", said)
+    (line,) = log.close().splitlines()
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize(
     ("line", "role"),
     [
         ("manage.py serve --port 1", "web"),

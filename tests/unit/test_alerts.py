@@ -85,9 +85,16 @@ def test_without_a_value_the_state_is_held():
 
 
 def test_what_has_no_value_for_long_is_gone():
-    steps = run(QUICK, [11] + [None] * (int(HOLD_S / TICK_S) + 1))
+    steps = run(QUICK, [11] + [None] * (int(HOLD_S / TICK_S) + 2))
     assert steps[-1].transition == "resolved"
     assert steps[-2].instance.state == "firing"
+
+
+def test_an_hour_in_which_nobody_looked_does_not_end_an_alert():
+    *_, last = run(QUICK, [11])
+    later = step(QUICK, last.instance, 4600.0, None, None)
+    assert later.instance.state == "firing"
+    assert step(QUICK, later.instance, 4600.0 + HOLD_S + 1, None, None).transition == "resolved"
 
 
 def test_what_never_had_a_value_is_nothing():

@@ -69,4 +69,4 @@ def test_a_broker_that_is_away_is_logged_once(scheduler, monkeypatch, caplog):
 
 
 def test_nothing_but_the_ticks_of_feeds_and_alerts_is_scheduled():
-    assert sorted(Scheduler(celery.app).schedule) == ["evaluate-alerts", "publish-market-data"]
+    assert sorted(Scheduler(celery.app).schedule) == ["evaluate-alerts", "publish-market-data", "shorten-journal"]

@@ -152,6 +152,14 @@ def test_what_a_process_counted_before_it_went_away_stays_in_the_window_and_then
     assert watched.at(200, report("b", sample(CONFLATED, 0))) == {(): 0.0}
 
 
+def test_a_feed_that_pauses_for_an_hour_goes_on_where_it_was():
+    watched = Watched(rule("tickwire_feed_lost_total", window_s=100))
+    lost = sample("tickwire_feed_lost_total", 500, feed="demo")
+    assert watched.at(0, installation=(lost,)) == {(("feed", "demo"),): 0.0}
+    assert watched.at(1800) == {}
+    assert watched.at(3600, installation=(lost,)) == {(("feed", "demo"),): 0.0}
+
+
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=120))
 def test_the_memory_of_a_counter_is_bounded_and_exact_within_a_step(steps):
     watched = Watched(rule(CONFLATED, window_s=60))

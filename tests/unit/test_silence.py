@@ -122,3 +122,9 @@ def test_the_cadence_is_what_the_feed_is_used_to():
     for n in range(LEARNT + 1):
         pulse.beat(4.0 * n)
     assert pulse.usual_s == 4.0
+
+
+def test_time_in_which_nobody_watched_does_not_count() -> None:
+    status = feed(MONDAY_NOON)
+    (ratio,) = feed_silence([status], MONDAY_NOON + 60_000_000, MONDAY_NOON + 50_000_000)
+    assert ratio.value == 1.0

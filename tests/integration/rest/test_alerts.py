@@ -135,8 +135,10 @@ def test_a_rule_is_added_with_defaults_and_changed(admin: Client, rows: Any) -> 
 def test_what_is_wrong_with_a_rule_is_told_by_field(admin: Client, change: dict[str, Any], field: str) -> None:
     answer = send(admin, "POST", RULES, NEW | change)
     check(answer, 400, Code.BAD_REQUEST)
-    assert list(answer.json()["error"]["details"]["fields"]) == [field]
-    assert answer.json()["error"]["message"].startswith(f"{field}: ")
+    error = answer.json()["error"]
+    assert list(error["details"]["fields"]) == [field]
+    assert error["message"] == f"{field}: {error['details']['fields'][field][0]}"
+    assert all(text.endswith(".") for text in error["details"]["fields"][field])
 
 
 @pytest.mark.parametrize("body", [[], "x", 1, None])
