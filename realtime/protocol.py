@@ -21,6 +21,7 @@ MAX_HISTORY = 1000
 CommandId = int | str | None
 Rate = Annotated[float, msgspec.Meta(gt=0, le=10_000)]
 Topics = Annotated[list[str], msgspec.Meta(min_length=1)]
+_BEATS = msgspec.Meta(ge=1, le=60)
 
 
 Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -112,7 +113,7 @@ class Configure(_Command, frozen=True, kw_only=True):
     """Change how this connection is served."""
 
     batch: bool | None = None
-    heartbeat: Annotated[float, msgspec.Meta(ge=1, le=60)] | None = None
+    heartbeat: Annotated[int, _BEATS] | Annotated[float, _BEATS] | None = None
     max_rate: Rate | msgspec.UnsetType | None = msgspec.UNSET
 
 
