@@ -193,7 +193,7 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
             self.frames = []
             with contextlib.suppress(InvalidState):  # the peer has said goodbye behind it
-                self.conn.send_close(Close.NOT_UTF8)
+                self.conn.send_close(Close.NOT_UTF8, Close.NOT_UTF8.label)
             self.handle_parser_exception()
             return
         super().send_receive_event_to_app()
