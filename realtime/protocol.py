@@ -266,17 +266,20 @@ def bounded_topics(names: Iterable[str]) -> Sequence[str]:
     """
     unique = list(dict.fromkeys(names))
     if len(unique) > MAX_TOPICS:
-        raise CodedError(
-            Code.LIMIT_EXCEEDED, f"at most {MAX_TOPICS} topics a command", details={"limit": MAX_TOPICS, "given": len(unique)}
-        )
+        raise _too_many(len(unique))
     return unique
+
+
+def _too_many(given: int) -> CodedError:
+    text = f"at most {MAX_TOPICS} topics a command"
+    return CodedError(Code.LIMIT_EXCEEDED, text, details={"limit": MAX_TOPICS, "given": given})
 
 
 def _product(command: Subscribe) -> list[str]:
     if not command.symbols or not command.types:
         raise CodedError(Code.BAD_REQUEST, "'symbols' and 'types' go together and are not empty")
     if len(command.symbols) * len(command.types) > 50 * MAX_TOPICS:
-        raise CodedError(Code.LIMIT_EXCEEDED, f"at most {MAX_TOPICS} topics a command")
+        raise _too_many(len(command.symbols) * len(command.types))
     if "kline" in command.types and command.interval is None:
         raise CodedError(Code.BAD_REQUEST, "field 'interval' is missing: type 'kline' needs it")
     kinds = [f"kline.{command.interval}" if kind == "kline" else kind for kind in command.types]

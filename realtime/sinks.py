@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import InvalidState
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.exceptions import InvalidState, NegotiationError
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.protocol import State
 
 from realtime.codes import Close
@@ -42,8 +42,21 @@ PLAIN_CODES = {
 
 _OPEN = asyncio.Event()  # shared by all sockets that can be written to; nobody ever waits for it
 _OPEN.set()
+
+
+class _SharedFrames(ServerPerMessageDeflateFactory):
+    """Agrees to compression only with who can read the frames that all share: a smaller window would have to be asked of each."""
+
+    def process_request_params(self, *offer: Any) -> tuple[list[tuple[str, str | None]], PerMessageDeflate]:
+        """Called for each offer of a client; when all are declined it is served uncompressed."""
+        answer, agreed = super().process_request_params(*offer)
+        if agreed.local_max_window_bits < WINDOW_BITS:
+            raise NegotiationError("the window is too small")
+        return answer, agreed
+
+
 _EXTENSIONS = [
-    ServerPerMessageDeflateFactory(
+    _SharedFrames(
         server_no_context_takeover=True,
         client_no_context_takeover=True,
         server_max_window_bits=WINDOW_BITS,

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import websockets
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 from tests.system.conftest import Client, Tickwire
 
@@ -179,6 +180,16 @@ async def test_compression_is_negotiated_without_context_takeover(tickwire: Tick
             tickwire.publish("trade.AAPL", body)
         got = [await client.until(lambda message: message["type"] == "update") for _ in range(3)]
     assert [update["data"] for update in got] == [body] * 3
+
+
+@pytest.mark.parametrize(("bits", "compressed"), [(9, False), (11, False), (12, True), (15, True)])
+async def test_who_cannot_hold_the_window_of_shared_frames_is_served_uncompressed(
+    tickwire: Tickwire, bits: int, compressed: bool
+) -> None:
+    offer = ClientPerMessageDeflateFactory(server_max_window_bits=bits)
+    async with tickwire.dial(compression=None, extensions=[offer]) as client:
+        assert bool(client.socket.protocol.extensions) is compressed
+        assert (await client.receive())["type"] == "welcome"
 
 
 async def test_the_subprotocol_is_json_when_none_is_offered(tickwire: Tickwire) -> None:
