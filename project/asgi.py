@@ -9,6 +9,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
+from django.urls import re_path
 
 http = get_asgi_application()  # sets Django up: what follows may import models
 
@@ -39,6 +40,17 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
             return
 
 
-application = ProtocolTypeRouter(
-    {"http": Health(Shortcut(http)), "websocket": URLRouter([*websocket_urlpatterns, *monitor_urlpatterns]), "lifespan": lifespan}
-)
+async def nowhere(scope: Any, receive: Any, send: Any) -> None:
+    """Refuse a socket at a path where there is none: with 404 where the server can say so."""
+    await receive()
+    if "websocket.http.response" in scope.get("extensions", {}):
+        headers = [(b"content-type", b"text/plain")]
+        await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": b"There is no socket at this path.\n"})
+    else:
+        await send({"type": "websocket.close"})
+
+
+everywhere_else = re_path("", nowhere)  # type: ignore[arg-type]  # Channels wants applications here, not views
+sockets = URLRouter([*websocket_urlpatterns, *monitor_urlpatterns, everywhere_else])
+application = ProtocolTypeRouter({"http": Health(Shortcut(http)), "websocket": sockets, "lifespan": lifespan})

@@ -107,8 +107,10 @@ class Admissions:
             taking = self._take_place(connection)
             admitting = self.admit(connection, principal) if principal is not None else asyncio.sleep(0, True)
             refusal, admitted = await asyncio.gather(taking, admitting)  # one call of the script
-        if refusal is None and not admitted:
-            refusal = Refusal(Close.CONNECTION_LIMIT, "too many connections at once")
+        if refusal is None and not admitted and principal is not None:
+            refusal = Refusal(
+                Close.CONNECTION_LIMIT, f"your plan allows at most {principal.limits.connections} connections at once"
+            )
         if refusal is not None:
             self.release(connection)
         return refusal
@@ -128,7 +130,7 @@ class Admissions:
         self.hub.counts["refused_addresses"] += 1
         if answer < 0:
             return Refusal(Close.RATE_LIMITED, "too many connections were begun from your address", -answer)
-        return Refusal(Close.CONNECTION_LIMIT, "too many connections from your address")
+        return Refusal(Close.CONNECTION_LIMIT, f"at most {rules.connections} connections at once from your address")
 
     async def admit(self, connection: Connection, principal: Principal) -> bool:
         """Let a connection in as one of the principal's; what it held for somebody else before, it gives up.

@@ -139,6 +139,12 @@ class Commands:
             self._principal().refuses("max_rate")  # counts it where it is on trial
         return {name: limits.rate(rate) for name, rate in asked.items()}
 
+    def _wanted(self, name: str, rate: float | None) -> float | None:
+        """How fast a topic is to come of which a `subscribe` says so, or nothing: then as it comes already, or as all others."""
+        if rate is None and name in self._following():
+            return self.connection.asked[name]
+        return rate or self.connection.max_rate
+
     def _save_rates(self, followed: Iterable[tuple[Pace, bool]]) -> None:
         asked = self.connection.asked
         self.node.sessions.pace(self.connection, {pace.entry.name: asked[pace.entry.name] for pace, _ in followed})
@@ -154,7 +160,7 @@ class Commands:
         except CodedError as failure:
             refused |= dict.fromkeys(good, failure)
             good = {}
-        rates = self._rates(dict.fromkeys(good, command.max_rate or self.connection.max_rate))
+        rates = self._rates({name: self._wanted(name, command.max_rate) for name in good})
         followed = self.hub.subscribe(self.connection, rates, since)
         openings = self._open(followed, since, snapshot=command.snapshot)
         reply = protocol.message(

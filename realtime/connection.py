@@ -97,7 +97,7 @@ class Connection:
         self.cohort: Cohort | None = None
         self.outbox: Outbox | None = None
         self.max_rate: float | None = None
-        self.heartbeat_s = 10.0
+        self.heartbeat_s: float = 10  # a whole number on the wire, where it is one
         self.beat_at = 0.0
         self.beats = 0
         self.mark = self.bytes_mark = 0

@@ -27,6 +27,7 @@ from realtime.node import VERSION, Node
 from realtime.overload import notice_of
 from realtime.places import Refusal
 from realtime.principal import CannotTell, Principal, Unauthorized
+from realtime.sessions import owner
 from realtime.sinks import EXTENSION, SendSink
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,8 @@ class MarketConsumer(AsyncConsumer):
         self.correlations = Correlations(session)
         self.correlations.begin_next()
         offered = self.scope.get("subprotocols", [])
-        chosen = next((name for name in offered if name in protocol.SUBPROTOCOLS), None)
+        protocols = [name for name in offered if not name.startswith(TICKET_PREFIX)]
+        chosen = next((name for name in protocols if name in protocol.SUBPROTOCOLS), None)
         principal, refusal = await self._identify(offered)
         agent = next((value for name, value in self.scope["headers"] if name == b"user-agent"), b"")
         self.scope["headers"].clear()  # nobody asks for them again, and they are a kilobyte of each connection
@@ -102,7 +104,7 @@ class MarketConsumer(AsyncConsumer):
         wire: Wire = "msgpack" if protocol.SUBPROTOCOLS.get(chosen or "") == "msgpack" else "json"
         connection = self._open(session, wire, principal)
         connection.agent = sys.intern(agent.decode("latin-1")[:AGENT_LENGTH])  # few are unlike each other
-        if refusal is None and offered and chosen is None:
+        if refusal is None and protocols and chosen is None:
             refusal = _REFUSALS[Close.PROTOCOL]
         if refusal is None and turned_away is None:
             refusal = await self._refusal(connection)
@@ -149,6 +151,8 @@ class MarketConsumer(AsyncConsumer):
     def _open(self, session: str, wire: Wire, principal: Principal | None) -> Connection:
         extension = self.scope.get("extensions", {}).get(EXTENSION)
         sink: Sink = extension["sink"] if extension else SendSink(self.base_send, binary=wire == "msgpack")
+        if extension:
+            extension["sink"].on_fault = self.fault
         batch = parse_qs(self.scope.get("query_string", b"")).get(b"batch") == [b"1"]
         served_as = encoding(wire, batch=batch, deflated=sink.deflates, framed=sink.framed)
         connection = Connection(session, principal, sink, served_as, opened_us=now_us())
@@ -175,12 +179,14 @@ class MarketConsumer(AsyncConsumer):
         now, limits = self.node.hub.time(), limits_of(connection)
         self.errors = TokenBucket(ERRORS_PER_SECOND, ERROR_BURST, now)
         self.excesses = TokenBucket(EXCESSES_PER_SECOND, EXCESS_BURST, now)
+        self.serves = owner(connection)
         self.bucket = TokenBucket(limits.commands_per_second, limits.command_burst, now)
         connection.renewed = self.renewed
         self.mind_expiry()
         if connection.principal is None:
             deadline_s = settings.TICKWIRE.serving.auth_deadline_s
             self.deadline = asyncio.get_running_loop().call_later(deadline_s, self.auth_deadline)
+        connection.beat_at = now + connection.heartbeat_s
         self.node.hub.attach(connection)
         self.node.meter.begin(connection)
         principal = connection.principal
@@ -204,8 +210,12 @@ class MarketConsumer(AsyncConsumer):
     def renewed(self) -> None:
         """Called when the connection is somebody else's, or its owner may do other things than before."""
         assert self.connection is not None
-        limits = limits_of(self.connection)
-        self.bucket.change(limits.commands_per_second, limits.command_burst)
+        limits, now_serves = limits_of(self.connection), owner(self.connection)
+        if now_serves != self.serves:  # once at most: no connection goes from one user to another
+            self.serves = now_serves
+            self.bucket = TokenBucket(limits.commands_per_second, limits.command_burst, self.node.hub.time())
+        else:
+            self.bucket.change(limits.commands_per_second, limits.command_burst)
         self.node.meter.begin(self.connection)
         self.mind_expiry()
 
@@ -222,6 +232,11 @@ class MarketConsumer(AsyncConsumer):
             text = "nobody authenticated in time"
             self.connection.close(Close.AUTH_TIMEOUT, protocol.notice("limits", text, code=Close.AUTH_TIMEOUT))
 
+    def fault(self, code: Close) -> None:
+        """Called where the peer broke the transport's rules, before the socket is closed for it: say why."""
+        if self.connection is not None:
+            self.connection.close(code, protocol.notice("limits", _FAULTS[code], code=code))
+
     # Commands
 
     async def take(self, event: dict[str, Any]) -> None:
@@ -232,6 +247,9 @@ class MarketConsumer(AsyncConsumer):
         connection.commands += 1
         if connection.tap is not None:
             connection.tap(event.get("text") or event.get("bytes") or b"")
+        if _size(event) > protocol.MAX_MESSAGE_BYTES:  # on servers that do not see to it themselves
+            self.fault(Close.TOO_BIG)
+            return
         self.correlations.begin_next()
         id: protocol.CommandId = None
         try:
@@ -252,8 +270,6 @@ class MarketConsumer(AsyncConsumer):
         assert self.connection is not None
         text, wire = event.get("text"), self.connection.encoding.wire
         data = text if text is not None else event.get("bytes") or b""
-        if len(data) > protocol.MAX_MESSAGE_BYTES:
-            self.connection.close(Close.TOO_BIG)
         if (text is None) != (wire == "msgpack"):
             raise protocol.BadCommand(Code.BAD_REQUEST, f"expected a {'binary' if wire == 'msgpack' else 'text'} frame")
         return protocol.decode(data, wire)
@@ -280,6 +296,18 @@ class MarketConsumer(AsyncConsumer):
             text = "too many errors"
             connection.close(Close.TOO_MANY_ERRORS, protocol.notice("limits", text, code=Close.TOO_MANY_ERRORS))
 
+
+def _size(event: dict[str, Any]) -> int:
+    """Bytes of a message."""
+    text: str | None = event.get("text")
+    return len(event.get("bytes") or b"") if text is None else len(text.encode())
+
+
+_FAULTS = {
+    Close.NOT_UTF8: "a text message must be UTF-8",
+    Close.TOO_BIG: f"a message may have {protocol.MAX_MESSAGE_BYTES} bytes at most",
+    Close.HEARTBEAT_TIMEOUT: "you answered no ping in time",
+}
 
 _REFUSALS = {
     refusal.close: refusal

@@ -122,9 +122,9 @@ class Keeper:
             self._see_to(connection, now)
 
     def _beat(self, connection: Connection, now: float) -> None:
-        if connection.beats and not connection.blocked:
-            connection.say(self.heartbeat(connection, now))
         connection.beats += 1
+        if not connection.blocked:
+            connection.say(self.heartbeat(connection, now))
 
     def heartbeat(self, connection: Connection, now: float) -> bytes:
         """The heartbeat of a connection: how well it is served, and which of its topics are stale."""

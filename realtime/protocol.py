@@ -21,6 +21,7 @@ MAX_HISTORY = 1000
 CommandId = int | str | None
 Rate = Annotated[float, msgspec.Meta(gt=0, le=10_000)]
 Topics = Annotated[list[str], msgspec.Meta(min_length=1)]
+_BEATS = msgspec.Meta(ge=1, le=60)
 
 
 Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -112,7 +113,7 @@ class Configure(_Command, frozen=True, kw_only=True):
     """Change how this connection is served."""
 
     batch: bool | None = None
-    heartbeat: Annotated[float, msgspec.Meta(ge=1, le=60)] | None = None
+    heartbeat: Annotated[int, _BEATS] | Annotated[float, _BEATS] | None = None
     max_rate: Rate | msgspec.UnsetType | None = msgspec.UNSET
 
 
@@ -265,17 +266,20 @@ def bounded_topics(names: Iterable[str]) -> Sequence[str]:
     """
     unique = list(dict.fromkeys(names))
     if len(unique) > MAX_TOPICS:
-        raise CodedError(
-            Code.LIMIT_EXCEEDED, f"at most {MAX_TOPICS} topics a command", details={"limit": MAX_TOPICS, "given": len(unique)}
-        )
+        raise _too_many(len(unique))
     return unique
+
+
+def _too_many(given: int) -> CodedError:
+    text = f"at most {MAX_TOPICS} topics a command"
+    return CodedError(Code.LIMIT_EXCEEDED, text, details={"limit": MAX_TOPICS, "given": given})
 
 
 def _product(command: Subscribe) -> list[str]:
     if not command.symbols or not command.types:
         raise CodedError(Code.BAD_REQUEST, "'symbols' and 'types' go together and are not empty")
     if len(command.symbols) * len(command.types) > 50 * MAX_TOPICS:
-        raise CodedError(Code.LIMIT_EXCEEDED, f"at most {MAX_TOPICS} topics a command")
+        raise _too_many(len(command.symbols) * len(command.types))
     if "kline" in command.types and command.interval is None:
         raise CodedError(Code.BAD_REQUEST, "field 'interval' is missing: type 'kline' needs it")
     kinds = [f"kline.{command.interval}" if kind == "kline" else kind for kind in command.types]

@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import InvalidState
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.exceptions import InvalidState, NegotiationError
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.protocol import State
 
 from realtime.codes import Close
@@ -42,8 +42,21 @@ PLAIN_CODES = {
 
 _OPEN = asyncio.Event()  # shared by all sockets that can be written to; nobody ever waits for it
 _OPEN.set()
+
+
+class _SharedFrames(ServerPerMessageDeflateFactory):
+    """Agrees to compression only with who can read the frames that all share: a smaller window would have to be asked of each."""
+
+    def process_request_params(self, *offer: Any) -> tuple[list[tuple[str, str | None]], PerMessageDeflate]:
+        """Called for each offer of a client; when all are declined it is served uncompressed."""
+        answer, agreed = super().process_request_params(*offer)
+        if agreed.local_max_window_bits < WINDOW_BITS:
+            raise NegotiationError("the window is too small")
+        return answer, agreed
+
+
 _EXTENSIONS = [
-    ServerPerMessageDeflateFactory(
+    _SharedFrames(
         server_no_context_takeover=True,
         client_no_context_takeover=True,
         server_max_window_bits=WINDOW_BITS,
@@ -58,7 +71,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class FrameSink:
     """Writes frames straight to the transport; see `realtime.connection.Sink`."""
 
-    __slots__ = ("_paused", "_protocol", "full", "on_pause", "on_resume")
+    __slots__ = ("_paused", "_protocol", "full", "on_fault", "on_pause", "on_resume")
 
     framed = True
 
@@ -66,6 +79,7 @@ class FrameSink:
         self._protocol = protocol
         self._paused = False  # so much waits for the kernel that `on_pause` was called
         self.full = False
+        self.on_fault: Callable[[Close], None] | None = None  # called before the protocol ends the connection by itself
         self.on_pause: Callable[[], None] | None = None
         self.on_resume: Callable[[], None] | None = None
 
@@ -172,7 +186,7 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         try:
             await super().run_asgi()
         finally:
-            self.sink.on_pause = self.sink.on_resume = None
+            self.sink.on_fault = self.sink.on_pause = self.sink.on_resume = None
 
     async def send(self, message: Any) -> None:
         """Called by the application."""
@@ -180,6 +194,8 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.accept":
             self.request = self.response = None  # type: ignore[assignment]  # never looked at again
             self.loop.call_soon(self._write_through)  # not yet: what is said on accepting leaves together with the handshake
+        elif message["type"] == "websocket.http.response.body":
+            self.handshake_complete = True  # or uvicorn logs an error for each handshake that was refused with an answer
 
     def _write_through(self) -> None:
         if not self.transport.is_closing():
@@ -190,7 +206,7 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
             self.frames = []
             with contextlib.suppress(InvalidState):  # the peer has said goodbye behind it
-                self.conn.send_close(Close.NOT_UTF8)
+                self.conn.send_close(Close.NOT_UTF8, Close.NOT_UTF8.label)
             self.handle_parser_exception()
             return
         super().send_receive_event_to_app()
@@ -219,10 +235,21 @@ class FramesProtocol(WebSocketsSansIOProtocol):
         elif pongs:
             self.pong = pongs[-1]
 
+    def handle_parser_exception(self) -> None:
+        """Called by uvicorn when the peer sent what cannot be taken; the close frame is made and has not left."""
+        if self.conn.close_sent is not None and self.conn.close_sent.code in (Close.NOT_UTF8, Close.TOO_BIG):
+            self._say_why(Close(self.conn.close_sent.code))
+        super().handle_parser_exception()
+
+    def _say_why(self, code: Close) -> None:
+        if self.sink is not None and self.sink.on_fault is not None:
+            self.sink.on_fault(code)
+
     def keepalive_timeout(self) -> None:
         """Called by uvicorn's timer: the peer answered no ping. A peer that does not read either is cut off."""
         if not self.close_sent:
-            self.close_soon(4003, "heartbeat_timeout")
+            self._say_why(Close.HEARTBEAT_TIMEOUT)
+            self.close_soon(Close.HEARTBEAT_TIMEOUT, Close.HEARTBEAT_TIMEOUT.label)  # unless that was done to say why
 
     def close_soon(self, code: int, reason: str) -> None:
         """Send a close frame without waiting for anything, tell the application, and free the socket in any case."""

@@ -100,7 +100,7 @@ class Verifier:
 
 def _claims(said: dict[str, Any]) -> Claims | None:
     name, plan = said["sub"], said.get("plan")
-    if not name or not isinstance(plan, str | None):
+    if not name or not name.isprintable() or not isinstance(plan, str | None):  # databases fail at half characters and NUL
         return None
     return Claims(name, plan, min(int(said["exp"]), FAR_S) * 1_000_000)
 

@@ -61,6 +61,12 @@ async def test_a_ticket_opens_one_socket_and_is_never_echoed(server: Tickwire) -
     assert await refusal(server, once) == (4501, "unauthorized")
 
 
+async def test_a_ticket_alone_is_spoken_to_in_json(server: Tickwire) -> None:
+    async with server.dial(subprotocols=[websockets.Subprotocol(f"bearer.{ticket(server)}")]) as client:
+        assert client.socket.subprotocol is None
+        assert (await client.receive())["user"] == "ada"
+
+
 async def test_a_ticket_in_the_first_message_is_good_once(server: Tickwire) -> None:
     once = ticket(server)
     async with server.dial() as client, server.dial() as replay:

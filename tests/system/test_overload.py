@@ -65,6 +65,7 @@ async def test_an_overloaded_server_refuses_visitors_with_503_until_it_is_calm(s
                 while (refusal := await refused(server)) is None:
                     await asyncio.sleep(0.1)
             assert refusal.response.status_code == 503
+            assert "handshake" not in server.log.read_text()  # a refusal is no error
             assert 5 <= int(refusal.response.headers["Retry-After"]) <= 15
             async with server.dial(additional_headers={"Authorization": f"Bearer {key}"}, open_timeout=20) as staff:
                 async with asyncio.timeout(20):

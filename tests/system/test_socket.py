@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from typing import Any
 
 import msgspec
 import pytest
 import websockets
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 from tests.system.conftest import Client, Tickwire
 
@@ -27,6 +29,13 @@ async def test_the_first_message_is_a_welcome(tickwire: Tickwire) -> None:
     assert (welcome["type"], welcome["user"], welcome["plan"]) == ("welcome", None, "anonymous")
     assert welcome["limits"] == {"topics": 10, "max_rate": 2.0, "commands_per_second": 5.0, "max_message_bytes": 16384}
     assert abs(welcome["time"] / 1e6 - time.time()) < 60
+
+
+async def test_whole_seconds_are_whole_numbers(tickwire: Tickwire) -> None:
+    async with tickwire.dial() as client:
+        assert '"heartbeat":10,' in await client.socket.recv()
+        assert json.dumps((await client.ask("configure", heartbeat=30))["heartbeat"]) == "30"
+        assert (await client.ask("configure", heartbeat=1.5))["heartbeat"] == 1.5
 
 
 async def test_subscribing_gives_the_reply_then_a_snapshot_then_updates(tickwire: Tickwire) -> None:
@@ -83,6 +92,13 @@ async def test_subscribing_again_says_already(tickwire: Tickwire) -> None:
         await subscribed(client, "quote.AAPL")
         reply = await subscribed(client, "quote.AAPL")
     assert (reply["accepted"][0]["already"], reply["total"]) == (True, 1)
+
+
+async def test_subscribing_again_changes_the_rate_only_if_it_names_one(tickwire: Tickwire) -> None:
+    async with tickwire.dial() as client:
+        for asked, served in [({"max_rate": 1}, 1), ({}, 1), ({"max_rate": 1.5}, 1.5), ({"max_rate": None}, 1.5)]:
+            (accepted,) = (await subscribed(client, "quote.AAPL", **asked))["accepted"]
+            assert accepted["max_rate"] == served
 
 
 async def test_list_update_unsubscribe(tickwire: Tickwire) -> None:
@@ -166,6 +182,16 @@ async def test_compression_is_negotiated_without_context_takeover(tickwire: Tick
     assert [update["data"] for update in got] == [body] * 3
 
 
+@pytest.mark.parametrize(("bits", "compressed"), [(9, False), (11, False), (12, True), (15, True)])
+async def test_who_cannot_hold_the_window_of_shared_frames_is_served_uncompressed(
+    tickwire: Tickwire, bits: int, compressed: bool
+) -> None:
+    offer = ClientPerMessageDeflateFactory(server_max_window_bits=bits)
+    async with tickwire.dial(compression=None, extensions=[offer]) as client:
+        assert bool(client.socket.protocol.extensions) is compressed
+        assert (await client.receive())["type"] == "welcome"
+
+
 async def test_the_subprotocol_is_json_when_none_is_offered(tickwire: Tickwire) -> None:
     async with websockets.connect(tickwire.socket_url) as socket:
         assert socket.subprotocol is None
@@ -192,10 +218,38 @@ async def test_too_many_topics_in_one_command_change_nothing(tickwire: Tickwire)
         assert (await client.ask("list"))["total"] == 0
 
 
-async def test_a_frame_over_16_kib_ends_the_connection_with_1009(tickwire: Tickwire) -> None:
+@pytest.mark.parametrize("text", ["x" * 16_385, "é" * 8_193])
+async def test_a_message_over_16_kib_ends_the_connection_with_1009(tickwire: Tickwire, text: str) -> None:
     async with tickwire.dial() as client:
-        await client.socket.send("x" * 16_385)
+        await client.receive()
+        await client.socket.send(text)
+        notice = await client.receive()
+        assert (notice["type"], notice["kind"], notice["code"]) == ("notice", "limits", 1009)
         assert (await client.closed())[0] == 1009
+
+
+async def test_a_message_of_16_kib_is_taken(tickwire: Tickwire) -> None:
+    async with tickwire.dial() as client:
+        await client.receive()
+        await client.socket.send('{"op":"ping"}'.ljust(16_384))
+        assert (await client.receive())["type"] == "pong"
+
+
+async def test_text_that_is_not_utf_8_is_told_so_and_closed_with_1007(tickwire: Tickwire) -> None:
+    async with tickwire.dial() as client:
+        await client.receive()
+        await client.socket.send(b"\xff", text=True)
+        assert (await client.receive())["code"] == 1007
+        assert await client.closed() == (1007, "not_utf8")
+
+
+@pytest.mark.parametrize("path", ["/", "x", "/ws/v1/nothing"])
+async def test_a_socket_at_a_path_where_there_is_none_is_refused_with_404(tickwire: Tickwire, path: str) -> None:
+    url = tickwire.socket_url + path if not path.startswith("/ws") else f"ws://127.0.0.1:{tickwire.port}{path}"
+    with pytest.raises(websockets.InvalidStatus) as refusal:
+        await websockets.connect(url)
+    assert refusal.value.response.status_code == 404
+    assert not re.search("Traceback|handshake", tickwire.log.read_text())
 
 
 async def test_too_many_commands_are_refused_with_a_time_to_wait_but_leaving_is_not(tickwire: Tickwire) -> None:
@@ -229,12 +283,29 @@ async def test_an_api_key_brings_its_users_plan_on_header_and_first_message(tick
         assert (await subscribed(client, "depth.AAPL"))["rejected"] == []
 
 
+async def test_who_authenticates_by_message_may_send_as_many_commands_as_by_header(tickwire: Tickwire) -> None:
+    key = tickwire.manage("issue_key", "hasty", "--create", "--plan", "pro")
+    async with tickwire.dial() as client:
+        await client.ask("auth", token=key)
+        for n in range(150):
+            await client.socket.send(json.dumps({"op": "ping", "nonce": n}))
+        assert [(await client.receive()).get("nonce") for _ in range(150)] == list(range(150))
+
+
+async def test_renewing_refills_no_bucket(tickwire: Tickwire) -> None:
+    key = tickwire.manage("issue_key", "thrifty", "--create", "--plan", "free")
+    async with tickwire.dial() as client:
+        answers = [(await client.ask("auth", token=key)).get("code") for _ in range(90)]
+    assert 111 in answers
+
+
 async def test_more_connections_than_the_plan_allows_are_closed_with_4504(tickwire: Tickwire) -> None:
     key = tickwire.manage("issue_key", "small", "--create", "--plan", "free")
     headers = {"Authorization": f"Bearer {key}"}
     async with tickwire.dial(additional_headers=headers) as one, tickwire.dial(additional_headers=headers) as two:
         assert (await one.receive())["type"] == (await two.receive())["type"] == "welcome"
         async with tickwire.dial(additional_headers=headers) as three:
+            assert "at most 2 connections" in (await three.receive())["message"]
             assert await three.closed() == (4504, "connection_limit")
         async with tickwire.dial() as visitor:
             refusal = await visitor.ask("auth", token=key)

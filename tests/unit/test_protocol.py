@@ -93,10 +93,18 @@ def test_a_subscribe_that_names_no_topics_or_both_ways_is_107(command: protocol.
     assert caught.value.code is Code.BAD_REQUEST
 
 
-def test_more_than_200_topics_are_106() -> None:
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [
+        (protocol.Subscribe(topics=[f"quote.S{n}" for n in range(201)]), 201),
+        (protocol.Subscribe(symbols=[f"S{n}" for n in range(201)], types=["quote"]), 201),
+        (protocol.Subscribe(symbols=["S"] * 200, types=["quote"] * 200), 40_000),
+    ],
+)
+def test_more_than_200_topics_are_106(command: protocol.Subscribe, given: int) -> None:
     with pytest.raises(CodedError) as caught:
-        protocol.wanted_topics(protocol.Subscribe(topics=[f"quote.S{n}" for n in range(201)]))
-    assert (caught.value.code, caught.value.details) == (Code.LIMIT_EXCEEDED, {"limit": 200, "given": 201})
+        protocol.wanted_topics(command)
+    assert (caught.value.code, caught.value.details) == (Code.LIMIT_EXCEEDED, {"limit": 200, "given": given})
 
 
 def test_a_topic_named_twice_counts_once() -> None:

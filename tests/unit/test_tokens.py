@@ -43,7 +43,8 @@ def test_a_token_that_names_no_plan_leaves_the_accounts() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"sub": None}, {"sub": ""}, {"sub": 7}, {"exp": None}, {"exp": "soon"}, {"exp": float("inf")}, {"plan": 7},
+        {"sub": None}, {"sub": ""}, {"sub": 7}, {"sub": "ada\0"}, {"sub": "\ud800"}, {"exp": None},
+        {"exp": "soon"}, {"exp": float("inf")}, {"plan": 7},
         {"nbf": time.time() + 3600}, {"iat": time.time() + 3600}, {"aud": "somebody else"},
     ],
 )  # fmt: skip
