@@ -119,8 +119,7 @@ def _user_of(session: SessionBase) -> Any:
 
 
 def _login(session: SessionBase) -> Login:
-    key = session.session_key or ""
-    return Login(key, digest(key), session.get(HASH_SESSION_KEY, ""))
+    return Login.of(session.session_key or "", session.get(HASH_SESSION_KEY, ""))
 
 
 def _visitor(plan: str, limits: Limits | None) -> Principal | None:
@@ -211,7 +210,7 @@ def _of_ticket(text: str) -> Principal:
         whole = _worth_of(f"id {ticket.user_id}", lambda: _active_user(pk=ticket.user_id))
     is_staff = ticket.is_staff and whole.is_staff
     found = _narrowed(whole, ticket.plan, ticket.expires_at_us, can_publish=whole.can_publish, is_staff=is_staff)
-    return msgspec.structs.replace(found, login=Login("", *ticket.login) if ticket.login is not None else None)
+    return msgspec.structs.replace(found, login=Login.of(*ticket.login) if ticket.login is not None else None)
 
 
 def issue_ticket(principal: Principal) -> str:
@@ -224,7 +223,7 @@ def issue_ticket(principal: Principal) -> str:
     if principal.user_id is None:
         raise NotAuthenticated
     plan = principal.plan_name if principal.plan_claimed else None
-    login = (principal.login.digest, principal.login.auth_hash) if principal.login is not None else None
+    login = (principal.login.key, principal.login.auth_hash) if principal.login is not None else None
     ticket = Ticket(
         principal.user_id, principal.key_prefix, plan, principal.can_publish, principal.is_staff, principal.expires_at_us, login
     )

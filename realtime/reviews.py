@@ -41,7 +41,7 @@ def review(principals: Sequence[Principal]) -> list[Verdict]:
 def _review(principals: Sequence[Principal]) -> list[Verdict]:
     by_key = [principal.key_prefix for principal in principals if principal.key_prefix is not None]
     by_user = [principal.user_id for principal in principals if principal.key_prefix is None]
-    sessions = [principal.login.key for principal in principals if principal.login is not None and principal.login.key]
+    sessions = [principal.login.key for principal in principals if principal.login is not None]
     keys = {key.prefix: key for key in with_rights().filter(prefix__in=by_key)} if by_key else {}
     users = User.objects.select_related("account__plan").in_bulk(by_user) if by_user else {}
     living = _living(sessions) if sessions else set()
@@ -71,7 +71,7 @@ def _verdict(principal: Principal, keys: dict[str, ApiKey], users: dict[int, Use
 
 def _is_logged_in(login: Login, user: User, living: set[str]) -> bool:
     """Whether the session goes on, and the password is the one that it began with."""
-    if login.key and login.key not in living:
+    if login.key not in living:
         return False
     hashes = (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
     return any(constant_time_compare(login.auth_hash, each) for each in hashes)
