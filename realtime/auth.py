@@ -166,8 +166,9 @@ def _plan(user: User) -> tuple[str, Limits | None]:
 
 
 def _of_token(token: str) -> Principal:
+    asked = _verified.forgotten
     principal = _of_signed(token) if token.count(".") == 2 else _of_key(token)
-    _verified.set(digest(token), principal)
+    _verified.set(digest(token), principal, asked)
     return principal
 
 
@@ -235,6 +236,7 @@ def issue_ticket(principal: Principal) -> str:
 
 def _worth_of(name: str, find: Callable[[], User | ApiKey | None]) -> Principal:
     """The principal that a user or key is, as the database said within the last two seconds."""
+    asked = _worth.forgotten
     if (known := _worth.get(name)) is not None:
         return known
     with answering():
@@ -242,7 +244,7 @@ def _worth_of(name: str, find: Callable[[], User | ApiKey | None]) -> Principal:
     if found is None:
         raise Unauthorized
     principal = principal_of(found.user, found) if isinstance(found, ApiKey) else principal_of(found)
-    _worth.set(name, principal)
+    _worth.set(name, principal, asked)
     return principal
 
 

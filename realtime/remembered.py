@@ -22,6 +22,7 @@ class Remembered(Generic[Answer]):
 
     Attributes:
         told: whether it is.
+        forgotten: how often all were forgotten.
     """
 
     def __init__(self, for_s: float, most: int = 1000, told_s: float | None = None) -> None:
@@ -29,23 +30,32 @@ class Remembered(Generic[Answer]):
         self.most = most
         self.told_s = for_s if told_s is None else told_s
         self.told = False
-        self._answers: dict[Hashable, tuple[float, Answer]] = {}
+        self.forgotten = 0
+        self._answers: dict[Hashable, tuple[float, int, Answer]] = {}  # when it was given, and `forgotten` when it was asked for
 
     def get(self, key: Hashable) -> Answer | None:
         """The answer, if it was given a short while ago."""
-        given, answer = self._answers.get(key, (float("-inf"), None))
-        return answer if time.monotonic() < given + (self.told_s if self.told else self.for_s) else None
+        given, asked, answer = self._answers.get(key, (float("-inf"), 0, None))
+        is_young = time.monotonic() < given + (self.told_s if self.told else self.for_s)
+        return answer if is_young and asked == self.forgotten else None
 
     def last(self, key: Hashable) -> Answer | None:
         """The last answer, however long ago it was given."""
-        return self._answers.get(key, (0.0, None))[1]
+        return self._answers.get(key, (0.0, 0, None))[2]
 
-    def set(self, key: Hashable, answer: Answer) -> None:
-        """Keep an answer."""
+    def set(self, key: Hashable, answer: Answer, asked: int | None = None) -> None:
+        """Keep an answer.
+
+        Args:
+            key: what was asked.
+            answer: what was said.
+            asked: what `forgotten` was when that was asked: an answer from before all were forgotten is not believed. None: it is.
+        """
         if len(self._answers) >= self.most:
             self._answers.clear()
-        self._answers[key] = (time.monotonic(), answer)
+        self._answers[key] = (time.monotonic(), self.forgotten if asked is None else asked, answer)
 
     def clear(self) -> None:
-        """Ask again from now on."""
+        """Ask again from now on; what is being asked just now as well."""
+        self.forgotten += 1
         self._answers.clear()
