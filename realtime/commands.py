@@ -334,6 +334,7 @@ class Commands:
             self.hub.serve_as(connection, changed)
 
     async def _auth(self, command: protocol.Auth) -> None:
+        heard = self.node.warden.heard
         principal = await auth.identify_token(command.token, self.connection.address)
         before = self.connection.principal
         if before is not None and before.user_id not in (None, principal.user_id):  # its session, too, is that user's
@@ -351,6 +352,7 @@ class Commands:
         )
         self.node.warden.hold(self.connection, principal)  # behind the reply: topics may go, others may come faster
         self.node.sessions.identify(self.connection)
+        self.node.warden.mind(self.connection, heard)
 
     async def _admit(self, principal: Principal) -> None:
         """Count the connection as the principal's, if it may have another one."""
