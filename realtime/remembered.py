@@ -31,13 +31,19 @@ class Remembered(Generic[Answer]):
         self.told_s = for_s if told_s is None else told_s
         self.told = False
         self.forgotten = 0
-        self._answers: dict[Hashable, tuple[float, int, Answer]] = {}  # when it was given, and `forgotten` when it was asked for
+        self._answers: dict[Hashable, tuple[float, int, Answer]] = {}  # when it was given; `forgotten` when it was asked for
 
     def get(self, key: Hashable) -> Answer | None:
         """The answer, if it was given a short while ago."""
         given, asked, answer = self._answers.get(key, (float("-inf"), 0, None))
-        is_young = time.monotonic() < given + (self.told_s if self.told else self.for_s)
-        return answer if is_young and asked == self.forgotten else None
+        return answer if self._is_believed(given, asked) else None
+
+    def _is_believed(self, given: float, asked: int) -> bool:
+        return asked == self.forgotten and time.monotonic() < given + (self.told_s if self.told else self.for_s)
+
+    def believed(self) -> list[Answer]:
+        """All answers that are believed just now."""
+        return [answer for given, asked, answer in list(self._answers.values()) if self._is_believed(given, asked)]
 
     def last(self, key: Hashable) -> Answer | None:
         """The last answer, however long ago it was given."""
@@ -49,7 +55,7 @@ class Remembered(Generic[Answer]):
         Args:
             key: what was asked.
             answer: what was said.
-            asked: what `forgotten` was when that was asked: an answer from before all were forgotten is not believed. None: it is.
+            asked: what `forgotten` was when that was asked; an answer from before that has changed is not believed. None: it is.
         """
         if len(self._answers) >= self.most:
             self._answers.clear()

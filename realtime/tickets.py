@@ -2,8 +2,8 @@
 
 Rules of this file:
 1. A ticket opens one connection: Redis gives it out and forgets it in one step, whichever node asks.
-2. Redis has a digest of the ticket only. Who reads it there can use none, nor learn the session key that it may stand for: that is
-   masked by the ticket itself.
+2. Redis has a digest of the ticket only. Who reads it there can use none, nor learn the session key that it may stand for: that
+   is masked by the ticket itself.
 3. A ticket names its credential and says what of it may be used; what that is worth is asked when the ticket is shown.
 """
 

@@ -6,7 +6,8 @@ Rules of this file:
 2. Looking never happens in the event loop: a few queries for many connections (`reviews`), in a thread.
 3. While the database does not answer nobody loses anything; what was due stays due.
 4. Who loses something is told what and why: topics by `evicted`, the connection by a notice with the code of its close.
-5. Who was identified before the word of a change and joins after it is looked at as well (`mind`).
+5. Credentials that are remembered are looked at in turn, too: one that was revoked in SQL opens nothing for long.
+6. Who was identified before the word of a change and joins after it is looked at as well (`mind`).
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ logger = logging.getLogger(__name__)
 EVERY_S = 2.0  # what is told is acted on at once; this is for what is not
 GATHER_S = 0.02  # from the word of a change on, for more of them
 LOOKED_AT = 1000  # connections in one look, beside those that are due
+REMEMBERED_LOOKED_AT = 200  # credentials
 TEXTS = {
     Close.UNAUTHORIZED: "your credential is not valid any more",
     Close.DISABLED: "you may not use this server any more",
@@ -76,7 +78,7 @@ class Warden:
         self._called = asyncio.Event()
         self._plans: Mapping[str, Limits] = {}
         self._bans = bans.version
-        self._next = 0
+        self._next = self._next_remembered = 0
         self.heard = 0
         self._tried: set[str] = set()  # sessions that a limit on trial would have ended: each is counted once
         self._outage = Outage("looking after open connections", logger)
@@ -168,8 +170,16 @@ class Warden:
         self._next += LOOKED_AT
         return {connection.session: connection for connection in turn}
 
+    def _turn_of_remembered(self) -> list[Principal]:
+        everyone = auth.remembered()
+        if self._next_remembered >= len(everyone):
+            self._next_remembered = 0
+        self._next_remembered += REMEMBERED_LOOKED_AT
+        return everyone[self._next_remembered - REMEMBERED_LOOKED_AT : self._next_remembered]
+
     async def _look_at(self, connections: Collection[Connection]) -> None:
-        principals = {_identity(each.principal): each.principal for each in connections if each.principal}
+        principals = {_identity(each): each for each in self._turn_of_remembered()}
+        principals |= {_identity(each.principal): each.principal for each in connections if each.principal}
         users = [principal for principal in principals.values() if principal.user_id is not None]
         found = await _review_in_thread(users) if users else []
         verdicts: dict[object, Verdict] = {_identity(each): verdict for each, verdict in zip(users, found, strict=True)}
@@ -179,7 +189,7 @@ class Warden:
                 verdict = verdicts.get(_identity(principal)) if principal.user_id is not None else visitor(principal)
                 self._judge(connection, verdict if verdict is not None else principal)
         if any(verdict != principals[identity] for identity, verdict in verdicts.items()):
-            self._forget()  # nobody may have told it, and a key that was revoked in SQL must not open the next socket
+            self._forget()  # perhaps nobody told it
 
     def _judge(self, connection: Connection, verdict: Verdict) -> None:
         if isinstance(verdict, Principal):
