@@ -36,14 +36,16 @@ class Remembered(Generic[Answer]):
     def get(self, key: Hashable) -> Answer | None:
         """The answer, if it was given a short while ago."""
         given, asked, answer = self._answers.get(key, (float("-inf"), 0, None))
-        return answer if self._is_believed(given, asked) else None
+        return answer if asked == self.forgotten and given > self._since() else None
 
-    def _is_believed(self, given: float, asked: int) -> bool:
-        return asked == self.forgotten and time.monotonic() < given + (self.told_s if self.told else self.for_s)
+    def _since(self) -> float:
+        """Since when an answer that is believed was given."""
+        return time.monotonic() - (self.told_s if self.told else self.for_s)
 
     def believed(self) -> list[Answer]:
         """All answers that are believed just now."""
-        return [answer for given, asked, answer in list(self._answers.values()) if self._is_believed(given, asked)]
+        since, forgotten = self._since(), self.forgotten
+        return [answer for given, asked, answer in list(self._answers.values()) if asked == forgotten and given > since]
 
     def last(self, key: Hashable) -> Answer | None:
         """The last answer, however long ago it was given."""
