@@ -176,7 +176,7 @@ class Admissions:
             self._soon(Due("-", lease))
 
     def _lease(self, connection: Connection, principal: Principal) -> Lease:
-        key, limits = self._key(holder_of(principal, connection.address)), principal.limits
+        key, limits = self._key(holder_of(principal, network(connection.address))), principal.limits
         return Lease(connection, key, self._member(connection), limits.connections, policy_of(limits))
 
     def _member(self, connection: Connection) -> str:

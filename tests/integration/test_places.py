@@ -209,6 +209,16 @@ async def test_a_subscriber_of_ipv6_is_one_address(desk: Desk, strict: Strict) -
     assert codes(await enter(desk, node, 1, "2001:db8:0:1::1")) == [None]
 
 
+@pytest.mark.parametrize(("first", "second"), [("2001:db8::1", "2001:db8::2"), ("198.51.100.7", "::ffff:198.51.100.7")])
+async def test_a_visitor_who_changes_the_end_of_an_ipv6_address_is_the_same_visitor(
+    desk: Desk, strict: Strict, first: str, second: str
+) -> None:
+    node, visitor = strict(AddressRules(0, 0)), replace(principal(1), user_id=None)
+    assert codes(await enter(desk, node, 1, first, visitor)) == [None]
+    assert codes(await enter(desk, node, 1, second, visitor)) == [4504]
+    assert codes(await enter(desk, node, 1, "2001:db8:0:1::1", visitor)) == [None]
+
+
 @pytest.mark.parametrize(
     ("address", "inside"),
     [("10.1.2.3", True), ("::ffff:10.1.2.3", True), ("11.0.0.1", False), ("2001:db8::1", False), ("nowhere", False), ("", False)],
