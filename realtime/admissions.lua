@@ -2,11 +2,12 @@
 --
 -- KEYS     for each connection its holder's leases: a sorted set of members by when they end, in ms of this server's clock
 -- ARGV     ms that a lease lasts, what the channel of each node begins with, then for each connection one text:
---          what is asked ('+' admit, '=' renew, '-' release, '!' end what is over the limit), the holder's limit, how many
---          handshakes it may begin in five minutes (0: not counted), 't' if the newest takes over, 'r' if it is refused, 'd' if
---          the limit is on trial, and the member: '<opened>:<node>:<number>', so that members sort by age
+--          what is asked ('+' admit, '=' renew, '~' renew what may have ended meanwhile, '-' release, '!' end what is over the
+--          limit), the holder's limit, how many handshakes it may begin in five minutes (0: not counted), 't' if the newest takes
+--          over, 'r' if it is refused, 'd' if the limit is on trial, and the member: '<opened>:<node>:<number>', so that members
+--          sort by age
 -- Returns  for each connection 1: admitted, renewed or released; 2: admitted, though a limit on trial would have refused it;
---          0: refused, or it lost its place to a newer one; less: refused for so many ms, as its holder begins too many
+--          0: refused, or it lost its place to another one; less: refused for so many ms, as its holder begins too many
 --
 -- A lease that ended is dropped when its place is needed, and a set ends with its last lease. A node is told which of its members
 -- ended: 't', if a newer one has its place, or 'r', and the member.
@@ -43,7 +44,7 @@ local function hold_off(key, most)
 end
 
 local function place(asked, key, limit, policy, member)
-  if asked == '=' and (policy ~= 't' or redis.call('ZSCORE', key, member)) then
+  if asked == '=' and policy ~= 't' or asked ~= '+' and redis.call('ZSCORE', key, member) then
     return 1
   end
   local over = excess(key, limit)

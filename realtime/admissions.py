@@ -5,7 +5,7 @@ Rules of this file:
 2. Handshakes that are under way together are one call, in the order in which they and the releases came.
 3. While Redis is away each process counts its own connections, and nobody is refused for it; when it is back, all are registered.
 4. Only a connection that was let in is renewed. One that a newer took the place of learns it at once over the bus, or at the
-   latest from its renewal.
+   latest from its renewal. A process that stood still for longer than a lease gives up the places that others have by now.
 5. A limit that was lowered ends the newest of those that are too many, or with `take_over` the oldest, wherever they are.
 6. An address may have so many connections, and so many handshakes in five minutes, whoever they belong to. Addresses of
    `TICKWIRE_UNCOUNTED_ADDRESSES` are not counted: this machine's own, behind which a proxy may hide everybody.
@@ -89,6 +89,7 @@ class Admissions:
         self._working = self._listening = False
         self._calling = asyncio.Lock()
         self._lost = asyncio.Event()
+        self._renewed_at = hub.time()
         self._script = hub.store.client.register_script(SCRIPT)
         self._trying = Backoff("counting connections over all nodes", logger, longest_s=LONGEST_S)
         hub.counts["counts_alone"] = 0
@@ -103,6 +104,9 @@ class Admissions:
         """
         if not self.rules.counts(connection.address):
             admitted, refusal = principal is None or await self.admit(connection, principal), None
+        elif principal is not None and policy_of(principal.limits) is Policy.TAKE_OVER:
+            refusal = await self._take_place(connection)  # first: nobody's place is taken for one that is refused
+            admitted = refusal is None and await self.admit(connection, principal)
         else:
             taking = self._take_place(connection)
             admitting = self.admit(connection, principal) if principal is not None else asyncio.sleep(0, True)
@@ -172,7 +176,7 @@ class Admissions:
             self._soon(Due("-", lease))
 
     def _lease(self, connection: Connection, principal: Principal) -> Lease:
-        key, limits = self._key(holder_of(principal, connection.address)), principal.limits
+        key, limits = self._key(holder_of(principal, network(connection.address))), principal.limits
         return Lease(connection, key, self._member(connection), limits.connections, policy_of(limits))
 
     def _member(self, connection: Connection) -> str:
@@ -307,21 +311,25 @@ class Admissions:
         Raises:
             StoreUnavailable: Redis did not answer; some are renewed.
         """
+        began = self.hub.time()
+        stood_still = not self.alone and began - self._renewed_at > self.lease_s
         if self.alone:
             await self._call(())
             self._is_alone(False)  # who comes from here on is counted there, who came before is renewed here
         members = list(self.leases)
         for at in range(0, len(members), AT_ONCE):
             async with self._calling:  # else one that is released meanwhile could be taken again
-                await self._renew([self.leases[member] for member in members[at : at + AT_ONCE] if member in self.leases])
+                some = [self.leases[member] for member in members[at : at + AT_ONCE] if member in self.leases]
+                await self._renew("~" if stood_still else "=", some)
+        self._renewed_at = began
         if not self._listening:
             await self.hub.bus.follow({f"{self._channels}{self._node}".encode(): self._hear})
             self._listening = True
 
-    async def _renew(self, leases: Sequence[Lease]) -> None:
-        for lease, kept in zip(leases, await self._call([("=", lease) for lease in leases]), strict=True):
+    async def _renew(self, what: str, leases: Sequence[Lease]) -> None:
+        for lease, kept in zip(leases, await self._call([(what, lease) for lease in leases]), strict=True):
             if not kept:
-                self._end(lease.member, Policy.TAKE_OVER)
+                self._end(lease.member, Policy.TAKE_OVER if lease.policy is Policy.TAKE_OVER else Policy.REJECT)
 
     def _hear(self, payload: bytes) -> None:
         why, member = payload[:1].decode(errors="replace"), payload[1:].decode(errors="replace")

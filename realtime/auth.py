@@ -119,8 +119,7 @@ def _user_of(session: SessionBase) -> Any:
 
 
 def _login(session: SessionBase) -> Login:
-    key = session.session_key or ""
-    return Login(key, digest(key), session.get(HASH_SESSION_KEY, ""))
+    return Login.of(session.session_key or "", session.get(HASH_SESSION_KEY, ""))
 
 
 def _visitor(plan: str, limits: Limits | None) -> Principal | None:
@@ -167,8 +166,9 @@ def _plan(user: User) -> tuple[str, Limits | None]:
 
 
 def _of_token(token: str) -> Principal:
+    asked = _verified.forgotten
     principal = _of_signed(token) if token.count(".") == 2 else _of_key(token)
-    _verified.set(digest(token), principal)
+    _verified.set(digest(token), principal, asked)
     return principal
 
 
@@ -211,7 +211,7 @@ def _of_ticket(text: str) -> Principal:
         whole = _worth_of(f"id {ticket.user_id}", lambda: _active_user(pk=ticket.user_id))
     is_staff = ticket.is_staff and whole.is_staff
     found = _narrowed(whole, ticket.plan, ticket.expires_at_us, can_publish=whole.can_publish, is_staff=is_staff)
-    return msgspec.structs.replace(found, login=Login("", *ticket.login) if ticket.login is not None else None)
+    return msgspec.structs.replace(found, login=Login.of(*ticket.login) if ticket.login is not None else None)
 
 
 def issue_ticket(principal: Principal) -> str:
@@ -224,7 +224,7 @@ def issue_ticket(principal: Principal) -> str:
     if principal.user_id is None:
         raise NotAuthenticated
     plan = principal.plan_name if principal.plan_claimed else None
-    login = (principal.login.digest, principal.login.auth_hash) if principal.login is not None else None
+    login = (principal.login.key, principal.login.auth_hash) if principal.login is not None else None
     ticket = Ticket(
         principal.user_id, principal.key_prefix, plan, principal.can_publish, principal.is_staff, principal.expires_at_us, login
     )
@@ -236,6 +236,7 @@ def issue_ticket(principal: Principal) -> str:
 
 def _worth_of(name: str, find: Callable[[], User | ApiKey | None]) -> Principal:
     """The principal that a user or key is, as the database said within the last two seconds."""
+    asked = _worth.forgotten
     if (known := _worth.get(name)) is not None:
         return known
     with answering():
@@ -243,7 +244,7 @@ def _worth_of(name: str, find: Callable[[], User | ApiKey | None]) -> Principal:
     if found is None:
         raise Unauthorized
     principal = principal_of(found.user, found) if isinstance(found, ApiKey) else principal_of(found)
-    _worth.set(name, principal)
+    _worth.set(name, principal, asked)
     return principal
 
 
@@ -292,6 +293,11 @@ def known(authorization: str | None, address: str) -> Principal | None:
         found = _visitor(ANONYMOUS, (last_known() or {}).get(ANONYMOUS))
     shut_out = found is None or bans.is_older(CACHED_S) or bans.covers(address, found.user_id)
     return None if shut_out else found
+
+
+def remembered() -> list[Principal]:
+    """Whose tokens are good just now without the database's being asked."""
+    return _verified.believed()
 
 
 def forget_principals() -> None:

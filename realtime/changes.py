@@ -31,6 +31,7 @@ def connect() -> None:
     for through in (User.groups.through, User.user_permissions.through):
         m2m_changed.connect(_rights_of_user, sender=through)
     m2m_changed.connect(_rights_of_group, sender=Group.permissions.through)
+    post_delete.connect(_group, sender=Group)
 
 
 def tell_soon(change: Changed) -> None:
@@ -67,6 +68,10 @@ def _session(instance: Session, **_: Any) -> None:
 def _rights_of_user(instance: User | Group, **given: Any) -> None:
     if given["action"].startswith("post_"):
         tell_soon(Changed(users=(instance.pk,)) if isinstance(instance, User) else Changed(everyone=True))
+
+
+def _group(**_: Any) -> None:
+    tell_soon(Changed(everyone=True))  # of its members nothing is told
 
 
 def _rights_of_group(**given: Any) -> None:

@@ -156,7 +156,7 @@ class Commands:
         self._within_limit(good, refused)
         since = command.since or {}
         try:
-            await self._prepare(good, since)
+            await self._prepare(good, refused, since)
         except CodedError as failure:
             refused |= dict.fromkeys(good, failure)
             good = {}
@@ -173,15 +173,33 @@ class Commands:
         )
         self._begin(reply, openings)
 
-    async def _prepare(self, good: Mapping[str, Topic], since: protocol.Positions) -> None:
-        delay_us = None
+    async def _prepare(self, good: dict[str, Topic], refused: dict[str, CodedError], since: protocol.Positions) -> None:
+        """Have topics ready to be followed; those that may not be any more when they are ready go to the refused ones."""
+        checked_as = None
+        while self._has_changed_since(checked_as, good):
+            if checked_as is not None:
+                self._check_again(good, refused)
+            checked_as = self._principal()
+            await self._ensure(list(good.values()), since, checked_as.delay_us)
+
+    def _has_changed_since(self, checked_as: Principal | None, good: Mapping[str, Topic]) -> bool:
+        """Whether an operator edited meanwhile what the connection's owner may do, or ended an instrument."""
+        listed = self.node.instruments
+        return self._principal() is not checked_as or any(listed.get(topic.symbol) is None for topic in good.values())
+
+    def _check_again(self, good: dict[str, Topic], refused: dict[str, CodedError]) -> None:
+        _, lost = self._screen(good)
+        refused |= lost
+        for name in lost:
+            del good[name]
+        self._within_limit(good, refused)
+
+    async def _ensure(self, topics: list[Topic], since: protocol.Positions, delay_us: int) -> None:
         try:
-            while delay_us != self.connection.delay_us:  # an operator may change the plan meanwhile
-                delay_us = self.connection.delay_us
-                if since:
-                    await self.hub.replays.prepare(list(good.values()), since, delay_us)
-                else:
-                    await self.hub.ensure(list(good.values()), delay_us=delay_us)
+            if since:
+                await self.hub.replays.prepare(topics, since, delay_us)
+            else:
+                await self.hub.ensure(topics, delay_us=delay_us)
         except StoreUnavailable:
             raise CodedError(Code.FEED_UNAVAILABLE, "the bus does not answer; try again", retry_after_ms=1000) from None
 
@@ -213,7 +231,7 @@ class Commands:
             refused[name] = CodedError(Code.BAD_REQUEST, "this connection follows it already: resume before you subscribe")
             del good[name]
         self._within_limit(good, refused)
-        await self._prepare(good, since)
+        await self._prepare(good, refused, since)
         usual = self.connection.max_rate
         rates = self._rates({name: saved.rates.get(name) if name in saved.positions else usual for name in good})
         openings = self._open(self.hub.subscribe(self.connection, rates, since), since, snapshot=True)
@@ -316,6 +334,7 @@ class Commands:
             self.hub.serve_as(connection, changed)
 
     async def _auth(self, command: protocol.Auth) -> None:
+        heard = self.node.warden.heard
         principal = await auth.identify_token(command.token, self.connection.address)
         before = self.connection.principal
         if before is not None and before.user_id not in (None, principal.user_id):  # its session, too, is that user's
@@ -333,6 +352,7 @@ class Commands:
         )
         self.node.warden.hold(self.connection, principal)  # behind the reply: topics may go, others may come faster
         self.node.sessions.identify(self.connection)
+        self.node.warden.mind(self.connection, heard)
 
     async def _admit(self, principal: Principal) -> None:
         """Count the connection as the principal's, if it may have another one."""

@@ -92,6 +92,7 @@ class MarketConsumer(AsyncConsumer):
         offered = self.scope.get("subprotocols", [])
         protocols = [name for name in offered if not name.startswith(TICKET_PREFIX)]
         chosen = next((name for name in protocols if name in protocol.SUBPROTOCOLS), None)
+        heard = self.node.warden.heard
         principal, refusal = await self._identify(offered)
         agent = next((value for name, value in self.scope["headers"] if name == b"user-agent"), b"")
         self.scope["headers"].clear()  # nobody asks for them again, and they are a kilobyte of each connection
@@ -118,6 +119,7 @@ class MarketConsumer(AsyncConsumer):
             connection.close(Close.OVERLOADED, notice_of(turned_away))
             return
         self._welcome(connection)
+        self.node.warden.mind(connection, heard)
 
     async def _deny(self, why: CodedError) -> None:
         """Answer the handshake with 503: cheaper than a socket that is opened to be closed."""

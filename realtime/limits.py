@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -12,6 +13,7 @@ import msgspec
 
 from marketdata.database import answering
 from marketdata.errors import DatabaseUnavailable
+from marketdata.outage import Outage
 from marketdata.topics import DataType
 from realtime.models import ConnectionPolicy, Plan, all_types
 from realtime.remembered import Remembered
@@ -19,8 +21,11 @@ from realtime.remembered import Remembered
 if TYPE_CHECKING:
     from django.apps.registry import Apps
 
+logger = logging.getLogger(__name__)
+
 ANONYMOUS = "anonymous"
 CACHED_S = 2.0  # for how long a plan or a verified key is believed without asking the database
+SLOWEST = 0.01  # of a rate, a second: forms refuse less, and nobody divides by what SQL wrote
 
 _BASIC = ["quote", "ticker", "kline", "trade"]
 FIRST_PLANS: dict[str, dict[str, Any]] = {
@@ -45,6 +50,10 @@ FIRST_PLANS: dict[str, dict[str, Any]] = {
         "requests_per_second": 40, "request_burst": 160,
     },
 }  # fmt: skip
+
+
+class UnreadableLimits(ValueError):
+    """A row states what no form takes: code or SQL wrote it."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -84,13 +93,28 @@ class Limits(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
-        """The limits that a row states."""
-        return cls(**{limit: read(getattr(plan, name)) for name, (limit, read) in _FIELDS.items()})
+        """The limits that a row states.
+
+        Raises:
+            UnreadableLimits: it states none.
+        """
+        return cls._read({name: getattr(plan, name) for name in _FIELDS}, {})
 
     def overridden(self, overrides: Mapping[str, Any]) -> Self:
-        """These limits with what is different for one user: fields of a plan and their values."""
-        changes = {_FIELDS[name][0]: _FIELDS[name][1](value) for name, value in overrides.items() if name in _FIELDS}
-        return msgspec.structs.replace(self, **changes) if changes else self
+        """These limits with what is different for one user: fields of a plan and their values.
+
+        Raises:
+            UnreadableLimits: these are none.
+        """
+        return self._read(overrides, msgspec.structs.asdict(self)) if overrides else self
+
+    @classmethod
+    def _read(cls, fields: Mapping[str, Any], others: dict[str, Any]) -> Self:
+        try:
+            values = {_FIELDS[name][0]: _FIELDS[name][1](value) for name, value in fields.items() if name in _FIELDS}
+            return msgspec.convert(others | values, cls)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UnreadableLimits(str(error)) from error
 
     def covers(self, symbol: str) -> bool:
         """Whether a symbol is among those that may be read."""
@@ -106,22 +130,26 @@ def _same(value: Any) -> Any:
     return value
 
 
+def _rate(value: Any) -> Any:
+    return None if value is None else max(value, SLOWEST)
+
+
 _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {  # of a plan: which limit it is, and how its value reads
     "topics_per_connection": ("topics", _same),
     "connections_per_user": ("connections", _same),
-    "max_rate": ("max_rate", _same),
-    "commands_per_second": ("commands_per_second", _same),
+    "max_rate": ("max_rate", _rate),
+    "commands_per_second": ("commands_per_second", _rate),
     "command_burst": ("command_burst", _same),
-    "data_types": ("data_types", lambda names: frozenset(kind for kind in DataType if kind in names)),
+    "data_types": ("data_types", _same),
     "priority": ("priority", _same),
-    "requests_per_second": ("requests_per_second", _same),
+    "requests_per_second": ("requests_per_second", _rate),
     "request_burst": ("request_burst", _same),
     "connection_policy": ("takes_over", lambda policy: policy == ConnectionPolicy.TAKE_OVER),
-    "symbols": ("symbols", tuple),
+    "symbols": ("symbols", _same),
     "delay_seconds": ("delay_seconds", _same),
     "max_session_hours": ("max_session_hours", _same),
     "bytes_per_second": ("bytes_per_second", _same),
-    "dry_run": ("dry_run", frozenset),
+    "dry_run": ("dry_run", _same),
 }
 
 
@@ -173,6 +201,7 @@ class TokenBucket:
 
 _asking = Lock()
 _plans: Remembered[dict[str, Limits]] = Remembered(CACHED_S)
+_unreadable: dict[str, Outage] = {}
 
 
 def named(name: str) -> Limits | None:
@@ -208,10 +237,23 @@ def last_known() -> dict[str, Limits] | None:
 
 
 def refresh() -> dict[str, Limits]:
-    """Ask the database."""
-    found = {plan.name: Limits.of(plan) for plan in Plan.objects.filter(enabled=True)}
+    """Ask the database. A plan that cannot be read stays as it was."""
+    known = last_known() or {}
+    read = {plan.name: _read_plan(plan, known.get(plan.name)) for plan in Plan.objects.filter(enabled=True)}
+    found = {name: limits for name, limits in read.items() if limits is not None}
     _plans.set("all", found)
     return found
+
+
+def _read_plan(plan: Plan, known: Limits | None) -> Limits | None:
+    outage = _unreadable.setdefault(plan.name, Outage(f"reading the plan {plan.name!r}", logger))
+    try:
+        limits = Limits.of(plan)
+    except UnreadableLimits as error:
+        outage.failed(error)
+        return known
+    outage.over()
+    return limits
 
 
 def forget_plans() -> None:

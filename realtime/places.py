@@ -26,7 +26,7 @@ class Policy(StrEnum):
 
 ENDED = {
     Policy.TAKE_OVER: (Close.TAKEN_OVER, "taken_over", "a newer connection of yours took the place of this one"),
-    Policy.REJECT: (Close.CONNECTION_LIMIT, "over_limit", "fewer connections are allowed from now on"),
+    Policy.REJECT: (Close.CONNECTION_LIMIT, "over_limit", "there are more connections than are allowed"),
 }
 
 
@@ -49,7 +49,7 @@ class Lease(NamedTuple):
     handshakes: int = 0
 
     def ask(self, what: str) -> str:
-        """What the script is asked: `+` admit, `=` renew, `-` release, `!` end what is too many."""
+        """What the script is asked: `+` admit, `=` renew, `~` renew unless it is too late, `-` release, `!` end what is over."""
         return f"{what} {self.limit} {self.handshakes} {self.policy} {self.member}"
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
 from marketdata.store import now_us
 from marketdata.topics import DataType
 from realtime.codes import Code, CodedError
+from realtime.keys import digest
 from realtime.limits import Limits
 from realtime.trials import trials
 
@@ -40,7 +41,7 @@ class Login(msgspec.Struct, frozen=True):
     """The browser session that says who somebody is. Its key is a secret, and no log shall have it.
 
     Attributes:
-        key: of the session; empty where a ticket stands in for it.
+        key: of the session.
         digest: of the key, by which its end is told.
         auth_hash: of the password that it began with.
     """
@@ -48,6 +49,11 @@ class Login(msgspec.Struct, frozen=True):
     key: str
     digest: str
     auth_hash: str
+
+    @classmethod
+    def of(cls, key: str, auth_hash: str) -> Self:
+        """The session of that key."""
+        return cls(key, digest(key), auth_hash)
 
     def __repr__(self) -> str:
         return "Login(…)"
@@ -65,7 +71,7 @@ class Principal(msgspec.Struct, frozen=True):
         expires_at_us: when the credential ends, microseconds since the epoch; None: not by the clock.
         plan_claimed: a signed token named the plan, not the account.
         overrides: fields of any plan that are different for this user; `limits` has them already.
-        login: the browser session, where that is the credential, or a ticket's.
+        login: the browser session, where that is the credential, or what a ticket stands for.
     """
 
     user_id: int | None

@@ -22,6 +22,7 @@ class Remembered(Generic[Answer]):
 
     Attributes:
         told: whether it is.
+        forgotten: how often all were forgotten.
     """
 
     def __init__(self, for_s: float, most: int = 1000, told_s: float | None = None) -> None:
@@ -29,23 +30,40 @@ class Remembered(Generic[Answer]):
         self.most = most
         self.told_s = for_s if told_s is None else told_s
         self.told = False
-        self._answers: dict[Hashable, tuple[float, Answer]] = {}
+        self.forgotten = 0
+        self._answers: dict[Hashable, tuple[float, int, Answer]] = {}  # when it was given; `forgotten` when it was asked for
 
     def get(self, key: Hashable) -> Answer | None:
         """The answer, if it was given a short while ago."""
-        given, answer = self._answers.get(key, (float("-inf"), None))
-        return answer if time.monotonic() < given + (self.told_s if self.told else self.for_s) else None
+        given, asked, answer = self._answers.get(key, (float("-inf"), 0, None))
+        return answer if asked == self.forgotten and given > self._since() else None
+
+    def _since(self) -> float:
+        """Since when an answer that is believed was given."""
+        return time.monotonic() - (self.told_s if self.told else self.for_s)
+
+    def believed(self) -> list[Answer]:
+        """All answers that are believed just now."""
+        since, forgotten = self._since(), self.forgotten
+        return [answer for given, asked, answer in list(self._answers.values()) if asked == forgotten and given > since]
 
     def last(self, key: Hashable) -> Answer | None:
         """The last answer, however long ago it was given."""
-        return self._answers.get(key, (0.0, None))[1]
+        return self._answers.get(key, (0.0, 0, None))[2]
 
-    def set(self, key: Hashable, answer: Answer) -> None:
-        """Keep an answer."""
+    def set(self, key: Hashable, answer: Answer, asked: int | None = None) -> None:
+        """Keep an answer.
+
+        Args:
+            key: what was asked.
+            answer: what was said.
+            asked: what `forgotten` was when that was asked; an answer from before that has changed is not believed. None: it is.
+        """
         if len(self._answers) >= self.most:
             self._answers.clear()
-        self._answers[key] = (time.monotonic(), answer)
+        self._answers[key] = (time.monotonic(), self.forgotten if asked is None else asked, answer)
 
     def clear(self) -> None:
-        """Ask again from now on."""
+        """Ask again from now on; what is being asked just now as well."""
+        self.forgotten += 1
         self._answers.clear()

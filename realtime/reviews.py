@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 
 import msgspec
@@ -11,15 +12,20 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from marketdata.database import answering
+from marketdata.outage import Outage
 from realtime.auth import principal_of
 from realtime.codes import Close
 from realtime.keys import with_rights
-from realtime.limits import last_known
+from realtime.limits import UnreadableLimits, last_known
 from realtime.models import ApiKey
 from realtime.principal import Login, Principal, Unauthorized
 
+logger = logging.getLogger(__name__)
+
 AT_ONCE = 500  # in one query
 Verdict = Principal | Close  # as it is from now on, or why it may not go on
+
+_unreadable = Outage("reading what a user may do, which stays as it was", logger)
 
 
 def review(principals: Sequence[Principal]) -> list[Verdict]:
@@ -35,13 +41,17 @@ def review(principals: Sequence[Principal]) -> list[Verdict]:
         DatabaseUnavailable: it does not answer.
     """
     with answering():
-        return [verdict for at in range(0, len(principals), AT_ONCE) for verdict in _review(principals[at : at + AT_ONCE])]
+        failures = _unreadable.failures
+        found = [verdict for at in range(0, len(principals), AT_ONCE) for verdict in _review(principals[at : at + AT_ONCE])]
+    if _unreadable.failures == failures:
+        _unreadable.over()
+    return found
 
 
 def _review(principals: Sequence[Principal]) -> list[Verdict]:
     by_key = [principal.key_prefix for principal in principals if principal.key_prefix is not None]
     by_user = [principal.user_id for principal in principals if principal.key_prefix is None]
-    sessions = [principal.login.key for principal in principals if principal.login is not None and principal.login.key]
+    sessions = [principal.login.key for principal in principals if principal.login is not None]
     keys = {key.prefix: key for key in with_rights().filter(prefix__in=by_key)} if by_key else {}
     users = User.objects.select_related("account__plan").in_bulk(by_user) if by_user else {}
     living = _living(sessions) if sessions else set()
@@ -63,15 +73,17 @@ def _verdict(principal: Principal, keys: dict[str, ApiKey], users: dict[int, Use
     if principal.login is not None and not _is_logged_in(principal.login, user, living):
         return Close.UNAUTHORIZED
     try:
-        whole = principal_of(user, key)
+        return _as_shown(principal, principal_of(user, key))
     except Unauthorized:  # its plan is disabled
         return Close.DISABLED
-    return _as_shown(principal, whole)
+    except UnreadableLimits as error:  # whoever else is looked at must not suffer for it
+        _unreadable.failed(f"user {user.pk}: {error}")
+        return principal
 
 
 def _is_logged_in(login: Login, user: User, living: set[str]) -> bool:
     """Whether the session goes on, and the password is the one that it began with."""
-    if login.key and login.key not in living:
+    if login.key not in living:
         return False
     hashes = (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
     return any(constant_time_compare(login.auth_hash, each) for each in hashes)

@@ -2,12 +2,14 @@
 
 Rules of this file:
 1. A ticket opens one connection: Redis gives it out and forgets it in one step, whichever node asks.
-2. Redis has a digest of the ticket only. Who reads it there can use none.
+2. Redis has a digest of the ticket only. Who reads it there can use none, nor learn the session key that it may stand for: that
+   is masked by the ticket itself.
 3. A ticket names its credential and says what of it may be used; what that is worth is asked when the ticket is shown.
 """
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from functools import cache
 
@@ -33,7 +35,7 @@ class Ticket(msgspec.Struct, frozen=True):
         plan: the one that a signed token named; None: the account's.
         can_publish, is_staff: whether the credential had these rights.
         expires_at_us: when the credential ends, microseconds since the epoch; None: not by the clock.
-        login: of a browser session, the digest of its key, and the hash of the password that it began with.
+        login: of a browser session, its key, and the hash of the password that it began with.
     """
 
     user_id: int
@@ -67,7 +69,7 @@ class Tickets:
         """
         text = MARK + secrets.token_urlsafe(32)
         with self.breaker.asking(), reachable(self.client):
-            self.client.set(self._key(text), msgspec.json.encode(ticket), ex=LIFE_S)
+            self.client.set(self._key(text), msgspec.json.encode(_masked(ticket, text)), ex=LIFE_S)
         return text
 
     def redeem(self, text: str) -> Ticket | None:
@@ -78,10 +80,23 @@ class Tickets:
         """
         with self.breaker.asking(), reachable(self.client):
             found = self.client.getdel(self._key(text))
-        return self._read(found) if isinstance(found, bytes) else None
+        return _masked(self._read(found), text) if isinstance(found, bytes) else None
 
     def _key(self, text: str) -> str:
         return f"{self.prefix}:ticket:{digest(text)}"
+
+
+def _masked(ticket: Ticket, text: str) -> Ticket:
+    """A ticket with its session key masked, or with a masked one plain: by bytes that only who has the ticket can make.
+
+    Every ticket is another 256 random bits, so that these bytes are never used again.
+    """
+    if ticket.login is None:
+        return ticket
+    key = ticket.login[0].encode("latin-1")
+    mask = hashlib.shake_256(f"session key of {text}".encode()).digest(len(key))
+    masked = bytes(one ^ other for one, other in zip(key, mask, strict=True))
+    return msgspec.structs.replace(ticket, login=(masked.decode("latin-1"), ticket.login[1]))
 
 
 def is_ticket(text: str) -> bool:

@@ -6,6 +6,8 @@ Rules of this file:
 2. Looking never happens in the event loop: a few queries for many connections (`reviews`), in a thread.
 3. While the database does not answer nobody loses anything; what was due stays due.
 4. Who loses something is told what and why: topics by `evicted`, the connection by a notice with the code of its close.
+5. Credentials that are remembered are looked at in turn, too: one that was revoked in SQL opens nothing for long.
+6. Who was identified before the word of a change and joins after it is looked at as well (`mind`).
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ logger = logging.getLogger(__name__)
 EVERY_S = 2.0  # what is told is acted on at once; this is for what is not
 GATHER_S = 0.02  # from the word of a change on, for more of them
 LOOKED_AT = 1000  # connections in one look, beside those that are due
+REMEMBERED_LOOKED_AT = 200  # credentials
 TEXTS = {
     Close.UNAUTHORIZED: "your credential is not valid any more",
     Close.DISABLED: "you may not use this server any more",
@@ -63,6 +66,7 @@ class Warden:
 
     Attributes:
         task: what looks.
+        heard: how often there was word of a change, or it was found that there had been one.
     """
 
     def __init__(self, hub: Hub, admissions: Admissions, sessions: Sessions) -> None:
@@ -74,7 +78,9 @@ class Warden:
         self._called = asyncio.Event()
         self._plans: Mapping[str, Limits] = {}
         self._bans = bans.version
-        self._next = 0
+        self._next = self._next_remembered = 0
+        self.heard = 0
+        self._tried: set[str] = set()  # sessions that a limit on trial would have ended: each is counted once
         self._outage = Outage("looking after open connections", logger)
         self._listening = False
         hub.bus.watch(self._bus_changed)
@@ -89,15 +95,26 @@ class Warden:
     def _bus_changed(self, connected: bool) -> None:
         """What was told while the bus was away was told to nobody."""
         auth.hears_of_changes(connected and self._listening)
+        self.heard += 1
         if connected:
             self._call(self.hub.connections.values())
 
     def hear(self, change: Changed) -> None:
         """Look at once at those whom a change may concern."""
-        auth.forget_principals()
+        self._forget()
         concerned = set(change.users), set(change.sessions)
         every = change.plans or change.bans or change.everyone
         self._call(each for each in self.hub.connections.values() if every or _is_among(each.principal, *concerned))
+
+    def mind(self, connection: Connection, heard: int) -> None:
+        """Look at a connection soon if something changed since `heard` was that: when its owner's credential was checked."""
+        if heard != self.heard:
+            self._call([connection])
+
+    def _forget(self) -> None:
+        """What was known before there was word of a change is worth nothing."""
+        self.heard += 1
+        auth.forget_principals()
 
     def _call(self, connections: Iterable[Connection]) -> None:
         self._due |= {connection.session: connection for connection in connections}
@@ -136,10 +153,11 @@ class Warden:
         plans = limits.last_known() or {}
         changed = {name for name in plans.keys() | self._plans.keys() if plans.get(name) != self._plans.get(name)}
         if changed and self._plans:
-            auth.forget_principals()
+            self._forget()
             self._call(each for each in self.hub.connections.values() if each.principal and each.principal.plan_name in changed)
         if bans.version != self._bans:
             self._bans = bans.version
+            self.heard += 1
             self._call(self.hub.connections.values())
         self._plans = plans
 
@@ -147,12 +165,21 @@ class Warden:
         everyone = list(self.hub.connections.values())
         if self._next >= len(everyone):
             self._next = 0
+            self._tried &= self.hub.connections.keys()
         turn = everyone[self._next : self._next + LOOKED_AT]
         self._next += LOOKED_AT
         return {connection.session: connection for connection in turn}
 
+    def _turn_of_remembered(self) -> list[Principal]:
+        everyone = auth.remembered()
+        if self._next_remembered >= len(everyone):
+            self._next_remembered = 0
+        self._next_remembered += REMEMBERED_LOOKED_AT
+        return everyone[self._next_remembered - REMEMBERED_LOOKED_AT : self._next_remembered]
+
     async def _look_at(self, connections: Collection[Connection]) -> None:
-        principals = {_identity(each.principal): each.principal for each in connections if each.principal}
+        principals = {_identity(each): each for each in self._turn_of_remembered()}
+        principals |= {_identity(each.principal): each.principal for each in connections if each.principal}
         users = [principal for principal in principals.values() if principal.user_id is not None]
         found = await _review_in_thread(users) if users else []
         verdicts: dict[object, Verdict] = {_identity(each): verdict for each, verdict in zip(users, found, strict=True)}
@@ -161,19 +188,41 @@ class Warden:
             if principal is not None and not connection.closing:  # it may have gone, or renewed, meanwhile
                 verdict = verdicts.get(_identity(principal)) if principal.user_id is not None else visitor(principal)
                 self._judge(connection, verdict if verdict is not None else principal)
+        if any(verdict != principals[identity] for identity, verdict in verdicts.items()):
+            self._forget()  # perhaps nobody told it
 
     def _judge(self, connection: Connection, verdict: Verdict) -> None:
         if isinstance(verdict, Principal):
             if bans.covers(connection.address, verdict.user_id):
                 verdict = Close.DISABLED
-            elif _is_over(connection, verdict):
+            elif self._is_over(connection, verdict):
                 verdict = Close.MAX_SESSION_AGE
+        try:
+            self._enforce(connection, verdict)
+        except Exception:  # of one: the others are looked at all the same
+            self.hub.counts["failures"] += 1
+            logger.exception("a connection cannot be held to what its owner may do: it is closed")
+            connection.close(Close.INTERNAL)
+
+    def _enforce(self, connection: Connection, verdict: Verdict) -> None:
         if isinstance(verdict, Close):
             self.hub.counts["ended_by_rule"] += 1
             connection.close(verdict, protocol.notice("limits", TEXTS[verdict], code=verdict))
         elif verdict != connection.principal:
             connection.say(protocol.notice("limits", CHANGED))
             self.hold(connection, verdict)
+
+    def _is_over(self, connection: Connection, principal: Principal) -> bool:
+        """Whether a connection is older than the plan allows; where that is on trial, it is counted once."""
+        hours = principal.limits.max_session_hours
+        if hours is None or now_us() - connection.opened_us <= hours * 3_600_000_000:
+            return False
+        if "session_hours" not in principal.limits.dry_run:
+            return True
+        if connection.session not in self._tried:
+            self._tried.add(connection.session)
+            principal.refuses("session_hours")  # which counts it
+        return False
 
     # Acting
 
@@ -241,11 +290,6 @@ def _identity(principal: Principal | None) -> object:
         principal.user_id, principal.key_prefix, login.digest if login else None, plan, principal.expires_at_us,
         principal.can_publish, principal.is_staff,
     )  # fmt: skip
-
-
-def _is_over(connection: Connection, principal: Principal) -> bool:
-    hours = principal.limits.max_session_hours
-    return hours is not None and now_us() - connection.opened_us > hours * 3_600_000_000 and principal.refuses("session_hours")
 
 
 def _counted(principal: Principal) -> tuple[int, bool, bool]:

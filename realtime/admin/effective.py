@@ -8,7 +8,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from realtime.admin.plans import LABELS
-from realtime.limits import Limits
+from realtime.limits import Limits, UnreadableLimits
 from realtime.models import ConnectionPolicy, Plan
 
 NOTHING = {  # what the absence of a limit is called
@@ -23,8 +23,11 @@ _LIMITS = {"topics_per_connection": "topics", "connections_per_user": "connectio
 
 def table(plan: Plan, overrides: dict[str, Any]) -> SafeString:
     """The limits of a plan, those of a user, and what comes of both, as HTML."""
-    planned = Limits.of(plan)
-    effective = planned.overridden(overrides)
+    try:
+        planned = Limits.of(plan)
+        effective = planned.overridden(overrides)
+    except UnreadableLimits as error:
+        return format_html('<p class="errornote">These limits cannot be read: {}. Save the form to mend them.</p>', error)
     rows = [
         (
             "own" if name in overrides else "",

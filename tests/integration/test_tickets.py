@@ -80,6 +80,16 @@ def test_a_ticket_is_redeemed_once(tickets: Tickets) -> None:
     assert [tickets.redeem(text), tickets.redeem(text)] == [ADAS, None]
 
 
+def test_redis_learns_no_session_key(tickets: Tickets, client: redis.Redis) -> None:
+    ticket = msgspec.structs.replace(ADAS, login=("k3yofasession0123456789abcdefghij", "hash"))
+    text = tickets.issue(ticket)
+    (kept,) = [client.get(key) for key in client.scan_iter(f"{tickets.prefix}:*")]
+    assert isinstance(kept, bytes)
+    assert msgspec.json.decode(kept, type=Ticket).login not in (ticket.login, None)
+    assert b"k3yofasession" not in kept
+    assert tickets.redeem(text) == ticket
+
+
 def test_of_many_who_show_a_ticket_at_once_one_gets_it(tickets: Tickets) -> None:
     text = tickets.issue(ADAS)
     found: list[Ticket | None] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator
 from importlib import import_module
 from typing import Any
@@ -10,22 +11,23 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import OperationalError
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from marketdata.database import breaker
 from marketdata.store import now_us
 from realtime import auth, limits
 from realtime import warden as module
 from realtime.admissions import Admissions
-from realtime.auth import Credentials, resolve
+from realtime.auth import Credentials, issue_ticket, resolve
 from realtime.connection import Connection
 from realtime.keys import create_key, revoke
 from realtime.models import Account, ApiKey, Ban, Plan
 from realtime.orders import Changed
-from realtime.principal import Principal
+from realtime.principal import Principal, Unauthorized
 from realtime.rights import PUBLISH, grant
 from realtime.sessions import Sessions
 from realtime.trials import trials
@@ -144,6 +146,24 @@ async def test_logging_out_ends_the_connections_of_that_session(desk: Desk, ward
     assert (closed(gone), closed(stays)) == ((4501, "unauthorized"), None)
 
 
+@pytest.mark.parametrize("shown", ["session ticket", "ticket session", "ticket"])
+async def test_logging_out_ends_the_connections_of_the_sessions_tickets_too(
+    desk: Desk, warden: Warden, ada: User, shown: str, redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = dataclasses.replace(settings.TICKWIRE.bus, redis_url=redis_url, prefix=prefix)
+    monkeypatch.setattr(settings, "TICKWIRE", dataclasses.replace(settings.TICKWIRE, bus=bus))
+    session = await sync_to_async(log_in)(ada)
+    by_itself = Credentials(session=session)
+    ticket = await sync_to_async(issue_ticket)(await sync_to_async(resolve)(by_itself))  # type: ignore[arg-type]
+    credentials = {"session": by_itself, "ticket": Credentials(token=ticket)}
+    connections = [join(desk, await sync_to_async(resolve)(credentials[each])) for each in shown.split()]
+    await warden.look()
+    assert {closed(connection) for connection in connections} == {None}
+    await sync_to_async(session.flush)()
+    await warden.look()
+    assert {closed(connection) for connection in connections} == {(4501, "unauthorized")}
+
+
 async def test_a_changed_password_ends_the_sessions_connections_and_not_the_keys(desk: Desk, warden: Warden, ada: User) -> None:
     page, program = await by_session(desk, ada), await by_key(desk, ada)
     ada.set_password("another long one")
@@ -160,6 +180,15 @@ async def test_a_right_that_is_withdrawn_is_gone_from_open_connections(desk: Des
     await warden.look()
     assert not connection.principal.can_publish  # type: ignore[union-attr]
     assert closed(connection) is None
+
+
+async def test_a_group_that_is_deleted_is_told_since_its_members_lose_rights(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = await Group.objects.acreate(name="publishers")
+    await sync_to_async(ada.groups.add)(group)
+    told: list[Changed] = []
+    monkeypatch.setattr("realtime.changes.tell", told.append)
+    await group.adelete()
+    assert Changed(everyone=True) in told
 
 
 async def test_users_of_a_disabled_plan_and_its_visitors_are_cut_off(desk: Desk, warden: Warden, ada: User) -> None:
@@ -263,6 +292,18 @@ async def test_a_connection_of_the_age_that_the_plan_allows_ends(desk: Desk, war
     assert (closed(old), closed(young)) == ((4000, "max_session_age"), None)
 
 
+async def test_an_age_on_trial_is_counted_once_and_acts_when_the_trial_is_over(desk: Desk, warden: Warden, ada: User) -> None:
+    connection = await by_key(desk, ada)
+    connection.opened_us -= 3_700_000_000
+    await change(max_session_hours=1, dry_run=["session_hours"])
+    for _ in range(3):
+        await warden.look()
+    assert (closed(connection), trials.counts()) == (None, {"free.session_hours": 1})
+    await change(dry_run=[])
+    await warden.look()
+    assert closed(connection) == (4000, "max_session_age")
+
+
 async def test_an_edit_that_changes_nothing_is_not_told(desk: Desk, warden: Warden, ada: User) -> None:
     connection = await by_key(desk, ada)
     await User.objects.filter(pk=ada.pk).aupdate(first_name="Ada")
@@ -338,5 +379,35 @@ async def test_a_key_costs_no_query_after_the_first_until_something_changes(desk
         return sum("realtime_apikey" in query["sql"] and query["sql"].startswith("SELECT") for query in found)
 
     assert [await sync_to_async(queries)() for _ in range(3)] == [1, 0, 0]
+    await warden.look()
+    assert await sync_to_async(queries)() == 0
     warden.hear(Changed(users=(ada.pk,)))
     assert [await sync_to_async(queries)() for _ in range(2)] == [1, 0]
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+async def test_a_key_that_was_revoked_in_sql_is_found_and_opens_nothing_more(
+    desk: Desk, warden: Warden, ada: User, is_connected: bool
+) -> None:
+    _, key = await sync_to_async(create_key)(ada)
+    auth.hears_of_changes(True)
+    principal = await sync_to_async(resolve)(Credentials(token=key))
+    if is_connected:
+        join(desk, principal)
+    await ApiKey.objects.aupdate(revoked_at=timezone.now())
+    await warden.look()
+    with pytest.raises(Unauthorized):
+        await sync_to_async(resolve)(Credentials(token=key))
+
+
+async def test_remembered_credentials_are_looked_at_in_turn(
+    desk: Desk, warden: Warden, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REMEMBERED_LOOKED_AT", 2)
+    auth.hears_of_changes(True)
+    for _ in range(5):
+        _, key = await sync_to_async(create_key)(ada)
+        await sync_to_async(resolve)(Credentials(token=key))
+    prefixes = [[principal.key_prefix for principal in warden._turn_of_remembered()] for _ in range(4)]
+    assert [len(turn) for turn in prefixes] == [2, 2, 1, 2]
+    assert len({prefix for turn in prefixes for prefix in turn}) == 5

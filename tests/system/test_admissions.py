@@ -71,6 +71,10 @@ class Dialler:
             else:
                 self.ends.append(await client.closed())
 
+    def still_open(self) -> list[Client]:
+        """Those that are live and were not closed since."""
+        return [client for client, _ in self.live if client.socket.close_code is None]
+
     async def until_live(self, count: int) -> None:
         async with asyncio.timeout(30):
             while len(self.live) < count:
@@ -96,6 +100,25 @@ async def test_of_ten_dials_at_once_the_limit_is_welcomed_and_a_killed_process_g
     crowd.ends.clear()
     await crowd.dial(3)
     assert (len(crowd.live), crowd.ends) == (LIMIT, [(4504, "connection_limit")] * 3)
+
+
+async def test_a_process_that_stood_still_gives_up_the_places_that_others_took(crowd: Dialler) -> None:
+    await crowd.dial(LIMIT)
+    victim = crowd.live[0][1]
+    held = sum(node == victim for _, node in crowd.live)
+    os.kill(int(victim.rpartition("-")[2]), signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(90):
+            while len(crowd.live) < LIMIT + held:
+                await crowd.dial(3)  # what waits in the queue of the one that stands still gets nothing
+    finally:
+        os.kill(int(victim.rpartition("-")[2]), signal.SIGCONT)
+    async with asyncio.timeout(30):
+        while len(crowd.still_open()) > LIMIT:
+            await asyncio.sleep(0.05)
+    crowd.ends.clear()
+    await crowd.dial(3)
+    assert (len(crowd.still_open()), crowd.ends) == (LIMIT, [(4504, "connection_limit")] * 3)
 
 
 async def test_the_newest_takes_the_place_of_the_oldest_whichever_process_has_it(yielding: Tickwire) -> None:

@@ -44,6 +44,28 @@ def test_a_cleared_memory_asks_again() -> None:
     assert answers.get("a") is None
 
 
+def test_what_was_asked_before_all_was_forgotten_is_not_believed_when_it_comes_at_last() -> None:
+    answers: Remembered[int] = Remembered(2.0)
+    asked = answers.forgotten
+    answers.clear()
+    answers.set("a", 1, asked)
+    assert answers.get("a") is None
+    answers.set("a", 2, answers.forgotten)
+    assert answers.get("a") == 2
+
+
+def test_all_that_is_believed_can_be_asked_for(clock: list[float]) -> None:
+    answers: Remembered[int] = Remembered(2.0)
+    answers.set("old", 1)
+    clock[0] += 1.5
+    answers.set("new", 2)
+    assert answers.believed() == [1, 2]
+    clock[0] += 1.0
+    assert answers.believed() == [2]
+    answers.clear()
+    assert answers.believed() == []
+
+
 def test_who_is_told_of_changes_believes_for_long_and_no_longer_when_it_is_not_told(clock: list[float]) -> None:
     answers: Remembered[int] = Remembered(2.0, told_s=60.0)
     answers.told = True
