@@ -83,7 +83,7 @@ def _database() -> dict[str, object]:
         # A pool, because under ASGI a kept connection would die with its request's thread.
         database["OPTIONS"] = {**(database.get("OPTIONS") or {}), "pool": {"min_size": 1, "max_size": 8}}
         return database
-    database = {**dj_database_url.parse(url)} if url else {"NAME": str(TICKWIRE.data_dir / "tickwire.sqlite3")}
+    database = {**dj_database_url.parse(url)} if url else {"NAME": str(TICKWIRE.data_dir / _config.DATABASE)}
     return {
         **database,
         "ENGINE": "django.db.backends.sqlite3",
@@ -157,6 +157,7 @@ STATICFILES_DIRS = [
 ]
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_AUTOREFRESH = DEBUG
+SERVESTATIC_ALLOW_ALL_ORIGINS = False
 
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
