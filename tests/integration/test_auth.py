@@ -346,6 +346,16 @@ async def test_trusted_origins_count_as_own(origin: str, settings: Any) -> None:
     assert principal is not None
 
 
+@pytest.mark.django_db(transaction=True)
+async def test_where_visitors_come_by_https_a_page_that_came_by_http_is_foreign(settings: Any) -> None:
+    site = dataclasses.replace(settings.TICKWIRE.site, https=True)
+    settings.TICKWIRE = dataclasses.replace(settings.TICKWIRE, site=site)
+    cookie = f"{PAGE_COOKIE}={page_pass()}"
+    assert await identify(scope(cookie=cookie, origin=f"https://{HOST}")) is not None
+    with pytest.raises(Unauthorized, match="own pages"):
+        await identify(scope(cookie=cookie, origin=f"http://{HOST}"))
+
+
 async def test_a_trusted_origin_of_another_scheme_is_foreign(settings: Any) -> None:
     site = dataclasses.replace(settings.TICKWIRE.site, trusted_origins=["https://app.example.com"])
     settings.TICKWIRE = dataclasses.replace(settings.TICKWIRE, site=site)

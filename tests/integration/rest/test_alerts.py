@@ -146,6 +146,10 @@ def test_a_body_that_is_no_object_is_refused(admin: Client, body: Any) -> None:
     check(admin.post(RULES, _json(body), content_type="application/json"), 400, Code.BAD_REQUEST)
 
 
+def test_a_body_that_is_nested_too_deeply_is_refused(admin: Client) -> None:
+    check(admin.post(RULES, b'{"name":' * 100_000, content_type="application/json"), 400, Code.BAD_REQUEST)
+
+
 @pytest.mark.parametrize("path", [RULES, NOTIFIERS])
 def test_what_does_not_exist_is_not_found(admin: Client, path: str) -> None:
     assert [send(admin, method, f"{path}999/", {}).status_code for method in ("GET", "PATCH", "DELETE")] == [404] * 3
