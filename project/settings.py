@@ -11,6 +11,7 @@ import dj_database_url
 from monitoring import logs
 from project import config as _config
 from project import headers, transport
+from project.data_dir import DATABASE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -83,7 +84,7 @@ def _database() -> dict[str, object]:
         # A pool, because under ASGI a kept connection would die with its request's thread.
         database["OPTIONS"] = {**(database.get("OPTIONS") or {}), "pool": {"min_size": 1, "max_size": 8}}
         return database
-    database = {**dj_database_url.parse(url)} if url else {"NAME": str(TICKWIRE.data_dir / _config.DATABASE)}
+    database = {**dj_database_url.parse(url)} if url else {"NAME": str(TICKWIRE.data_dir / DATABASE)}
     return {
         **database,
         "ENGINE": "django.db.backends.sqlite3",
@@ -170,6 +171,7 @@ SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = transport.HSTS_S if HTTPS else 0
 SECURE_REDIRECT_EXEMPT = transport.BEHIND_THE_PROXY
 SILENCED_SYSTEM_CHECKS = transport.silenced(ALLOWED_HOSTS, https=HTTPS)
+SESSION_ENGINE = "project.browser_sessions"
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import time
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -329,6 +330,11 @@ async def test_a_cookie_from_a_foreign_page_is_refused(origin: str) -> None:
         await identify(scope(cookie=f"{PAGE_COOKIE}=x", origin=origin))
     with pytest.raises(Unauthorized, match="own pages"):
         await identify(scope(cookie="sessionid=x", origin=origin))
+
+
+@pytest.mark.parametrize("name", ["", "short", "a" * 20 + "\0", "a" * 20 + "'", "ä" * 20])
+def test_what_can_be_no_sessions_name_is_not_looked_up(name: str, settings: Any) -> None:
+    assert import_module(settings.SESSION_ENGINE).SessionStore(name).session_key is None
 
 
 async def test_a_cookie_without_origin_is_refused() -> None:

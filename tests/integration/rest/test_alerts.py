@@ -244,6 +244,6 @@ def test_alerts_are_chosen_by_state_severity_and_rule(admin: Client) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("query", ["state=odd", "limit=0", "limit=x", "sort=name"])
+@pytest.mark.parametrize("query", ["state=odd", "rule=%00", "limit=0", "limit=x", "sort=name"])
 def test_a_question_that_makes_no_sense_is_refused(admin: Client, query: str) -> None:
     check(admin.get(f"{ALERTS}?{query}"), 400, Code.BAD_REQUEST)
