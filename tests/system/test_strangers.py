@@ -59,6 +59,17 @@ async def test_a_socket_where_there_is_none_is_refused_and_no_error_is_logged(ti
     assert tickwire.log.read_text().removeprefix(before) == ""
 
 
+def test_requests_for_other_hosts_are_a_few_lines_and_no_failures(tickwire: Tickwire) -> None:
+    before = tickwire.log.read_text()
+    for number in range(60):
+        assert tickwire.get("/", Host=f"evil{number}.example")[0] == 400
+    lines = [json.loads(line) for line in tickwire.log.read_text().removeprefix(before).splitlines()]
+    assert "evil0.example" in lines[0]["message"]
+    assert {line["level"] for line in lines} == {"warning"}
+    assert not any("exception" in line for line in lines)
+    assert len(lines) < 60
+
+
 @pytest.mark.parametrize("path", ["/static/dashboard/icon.svg", "/api/v1/me/", "/", "/udf/time", "/health/live", "/metrics"])
 def test_no_answer_allows_another_origin_to_read_it(tickwire: Tickwire, path: str) -> None:
     assert headers(tickwire, path)["Access-Control-Allow-Origin"] is None
