@@ -12,7 +12,7 @@ from marketdata.journal import COMMAND_LINE
 from marketdata.models import JournalEntry
 from realtime import dismissals
 from realtime.admin import connections
-from realtime.bans import bans
+from realtime.bans import Bans
 from realtime.dismissals import ban_address, ban_user
 from realtime.models import Ban
 from realtime.orders import Orders
@@ -130,6 +130,7 @@ def test_a_ban_of_an_address_or_a_user_is_noted() -> None:
 
 def test_who_is_banned_by_an_ipv6_address_cannot_come_from_the_next_one() -> None:
     ban_address("2001:db8::7", None, "")
+    bans = Bans()
     bans.refresh_if_older(0.0)
     assert bans.covers("2001:db8::8", None)
     assert not bans.covers("2001:db8:0:1::7", None)
