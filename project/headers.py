@@ -33,7 +33,6 @@ CONTENT_SECURITY: dict[str, Any] = {
 DEVICES = ("camera", "geolocation", "microphone", "payment", "usb", "serial", "hid", "midi", "display-capture")
 # called from here, because as a middleware of its own it would send each request into another thread and back, twice
 _policy = CSPMiddleware(lambda request: HttpResponse())  # noqa: ARG005
-API = "/api/v1/"
 PERMISSIONS = ", ".join(f"{name}=()" for name in DEVICES)
 
 
@@ -61,6 +60,4 @@ def _awaited(answer: AsyncAnswer) -> AsyncAnswer:
 
 def _restricted(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     response["Permissions-Policy"] = PERMISSIONS
-    if request.path.startswith(API) and not response.has_header("Cache-Control"):
-        response["Cache-Control"] = "private, no-store"  # views that know better say so
     return _policy.process_response(request, response)

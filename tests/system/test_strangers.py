@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import urllib.error
@@ -10,8 +9,6 @@ import urllib.request
 from email.message import Message
 
 import pytest
-import websockets
-from websockets.exceptions import InvalidStatus
 
 from tests.system.conftest import Tickwire
 
@@ -45,18 +42,6 @@ def test_a_head_without_end_costs_no_memory(tickwire: Tickwire, begin: bytes) ->
             send_on(peer, more)
     assert tickwire.resident_bytes() - before < KEPT
     assert tickwire.get("/health/live")[0] == 200
-
-
-async def test_a_socket_where_there_is_none_is_refused_and_no_error_is_logged(tickwire: Tickwire) -> None:
-    before = tickwire.log.read_text()
-    for path in ("/ws/v2/market", "/", "/api/v1/me/"):
-        with pytest.raises(InvalidStatus) as refused:
-            await websockets.connect(f"ws://127.0.0.1:{tickwire.port}{path}")
-        answer = refused.value.response
-        assert answer.status_code == 404
-        assert json.loads(answer.body)["error"]["name"] == "unknown_op"
-    await asyncio.to_thread(tickwire.get, "/health/live")
-    assert tickwire.log.read_text().removeprefix(before) == ""
 
 
 def test_requests_for_other_hosts_are_a_few_lines_and_no_failures(tickwire: Tickwire) -> None:
