@@ -209,7 +209,8 @@ class FramesProtocol(WebSocketsSansIOProtocol):
             super().handle_cont(event)
         elif not self.close_sent:
             self.frames = []
-            self.close_soon(Close.TOO_BIG, Close.TOO_BIG.label)
+            self._say_why(Close.TOO_BIG)
+            self.close_soon(Close.TOO_BIG, Close.TOO_BIG.label)  # unless that was done to say why
 
     def send_receive_event_to_app(self) -> None:
         """Called by uvicorn with a whole message. Text that is no UTF-8 ends the connection; uvicorn would log a traceback."""

@@ -55,6 +55,7 @@ async def test_a_message_of_empty_fragments_without_end_is_refused(tickwire: Tic
     async with tickwire.dial() as client:
         client.socket.transport.write(Frame(Opcode.TEXT, b"{", fin=False).serialize(mask=True))
         client.socket.transport.write(Frame(Opcode.CONT, b"", fin=False).serialize(mask=True) * 2000)
+        assert (await client.until(lambda message: message["type"] == "notice"))["code"] == Close.TOO_BIG
         assert (await client.closed())[0] == Close.TOO_BIG
 
 
