@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from django.db import transaction
@@ -79,7 +79,7 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     state: Literal["", "pending", "firing", "resolved"] = ""
     severity: Literal["", "critical", "warning", "info"] = ""
-    rule: str = ""
+    rule: Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")] = ""
     limit: int = MOST
 
 

@@ -11,7 +11,7 @@ import msgspec
 from channels.db import database_sync_to_async
 from django.db import DatabaseError, connection
 
-from monitoring.scrape import Scrape
+from monitoring.scrape import BARE, Scrape
 from monitoring.watch import Watch, watches
 from realtime.node import VERSION
 
@@ -42,7 +42,7 @@ class Health:
 
 async def _answer(watch: Watch, failed: dict[str, str], send: Any) -> None:
     body = {"status": "ok" if not failed else "failed", "failed": failed, "node": watch.node.name, "version": VERSION}
-    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    headers = [(b"content-type", b"application/json"), *BARE]
     await send({"type": "http.response.start", "status": 503 if failed else 200, "headers": headers})
     await send({"type": "http.response.body", "body": msgspec.json.encode(body)})
 

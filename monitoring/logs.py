@@ -54,6 +54,10 @@ ROLES = {
 FRAMES = 40  # of one traceback
 WINDOW_S = 10.0
 STANDARD_ERROR = 2
+REFUSALS = (  # what Django calls suspicious, and tells by loggers of these names
+    "DisallowedHost", "DisallowedRedirect", "RequestDataTooBig", "SuspiciousFileOperation", "SuspiciousMultipartForm",
+    "SuspiciousOperation", "SuspiciousSession", "TooManyFieldsSent", "TooManyFilesSent",
+)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 unwritten = Counter(collapsed=0, dropped=0)  # lines of this process: alike, and only counted; or without room
@@ -211,6 +215,17 @@ def _summary(rest: Rest) -> logging.LogRecord:
     return record
 
 
+class Refused(logging.Filter):
+    """Lines about requests that Django refuses, which anybody may send: warnings that are alike, not failures with tracebacks."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record, and keep it."""
+        record.msg, record.args = "a request was refused: %s", (record.getMessage(),)
+        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+        record.exc_info = record.exc_text = None
+        return True
+
+
 # How it is switched on
 
 
@@ -228,7 +243,7 @@ def settings_for(level: str, kind: str, repeats: int) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"correlation": {"()": "marketdata.correlation.CorrelationFilter"}},
+        "filters": {"correlation": {"()": "marketdata.correlation.CorrelationFilter"}, "refused": {"()": Refused}},
         "formatters": {"line": line},
         "handlers": {"console": {"()": Handler, "repeats": repeats, "formatter": "line", "filters": ["correlation"]}},
         "root": {"handlers": ["console"], "level": level},
@@ -236,6 +251,7 @@ def settings_for(level: str, kind: str, repeats: int) -> dict[str, Any]:
         # and Django's own handlers would bypass ours
         "loggers": {
             **{name: {"level": "WARNING"} for name in ("uvicorn.error", "uvicorn.access", "django.db.backends")},
+            **{f"django.security.{name}": {"filters": ["refused"]} for name in REFUSALS},
             "django": {"handlers": [], "level": "INFO", "propagate": True},
             "django.server": {"handlers": [], "level": "INFO", "propagate": True},
         },

@@ -45,8 +45,16 @@ class Scrape:
         return await sync_to_async(expose, thread_sensitive=False)([*others, own], snapshot.samples)
 
 
+# of answers that Django's middleware does not see
+BARE = [
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+]
+
+
 async def _send(send: Any, status: int, kind: str, body: bytes) -> None:
-    headers = [(b"content-type", kind.encode()), (b"cache-control", b"no-store")]
+    headers = [(b"content-type", kind.encode()), *BARE]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from marketdata import addresses
-from project.data_dir import kept_secret, make_folder, refuse_foreign
+from project.data_dir import DATABASE, keep_private, kept_secret, make_folder, refuse_foreign
 from project.knobs import (
     BadSetting,
     json_object,
@@ -431,6 +431,8 @@ def prepare_data_dir(config: Config) -> None:
     """
     home, sockets = config.data_dir, config.redis_socket.parent
     make_folder(home)
+    if not config.site.database_url:
+        keep_private(home / DATABASE)
     if config.private_redis and sockets != home:
         make_folder(sockets)
         refuse_foreign(sockets)

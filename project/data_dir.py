@@ -10,6 +10,8 @@ from pathlib import Path
 
 from project.knobs import BadSetting
 
+DATABASE = "tickwire.sqlite3"
+
 
 def make_folder(path: Path) -> None:
     """Create it where it is missing, readable by its owner only.
@@ -23,6 +25,22 @@ def make_folder(path: Path) -> None:
         raise BadSetting(f"TICKWIRE_DATA_DIR: {path}: {error.strerror}") from None
     if not os.access(path, os.W_OK | os.X_OK):
         raise BadSetting(f"TICKWIRE_DATA_DIR: {path}: not writable")
+
+
+def keep_private(path: Path) -> None:
+    """Make a file before others write it: in whatever folder, it and what SQLite puts beside it are readable by their owner only.
+
+    One that exists stays as its owner wants it.
+
+    Raises:
+        BadSetting: it cannot be made.
+    """
+    if path.exists():
+        return
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise BadSetting(f"TICKWIRE_DATA_DIR: {path}: {error.strerror}") from None
 
 
 def refuse_foreign(path: Path) -> None:

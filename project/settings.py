@@ -11,6 +11,7 @@ import dj_database_url
 from monitoring import logs
 from project import config as _config
 from project import headers, transport
+from project.data_dir import DATABASE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -83,7 +84,7 @@ def _database() -> dict[str, object]:
         # A pool, because under ASGI a kept connection would die with its request's thread.
         database["OPTIONS"] = {**(database.get("OPTIONS") or {}), "pool": {"min_size": 1, "max_size": 8}}
         return database
-    database = {**dj_database_url.parse(url)} if url else {"NAME": str(TICKWIRE.data_dir / "tickwire.sqlite3")}
+    database = {**dj_database_url.parse(url)} if url else {"NAME": str(TICKWIRE.data_dir / DATABASE)}
     return {
         **database,
         "ENGINE": "django.db.backends.sqlite3",
@@ -109,7 +110,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],  # a view opens itself, never by omission
     "DEFAULT_THROTTLE_CLASSES": ["realtime.throttles.PlanThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["project.bodies.Json"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "project.errors.rest_exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
@@ -157,6 +158,7 @@ STATICFILES_DIRS = [
 ]
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_AUTOREFRESH = DEBUG
+SERVESTATIC_ALLOW_ALL_ORIGINS = False
 
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -169,6 +171,7 @@ SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = transport.HSTS_S if HTTPS else 0
 SECURE_REDIRECT_EXEMPT = transport.BEHIND_THE_PROXY
 SILENCED_SYSTEM_CHECKS = transport.silenced(ALLOWED_HOSTS, https=HTTPS)
+SESSION_ENGINE = "project.browser_sessions"
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 

@@ -377,14 +377,17 @@ def _socket_credentials(scope: Mapping[str, Any]) -> Credentials:
 
 
 def _is_own_origin(origin: str, host: str) -> bool:
-    """Whether a page of `origin` may speak for its visitor: a page of this very host, or of a trusted origin."""
+    """Whether a page of `origin` may speak for its visitor: a page of this very host, or of a trusted origin.
+
+    Where visitors come by https, a page that came by http is not ours: anybody on the way can have written it.
+    """
     try:
         found = urlsplit(origin.lower())
     except ValueError:
         return False
-    return bool(found.netloc) and (
-        found.netloc == host.lower() or any(_covers(trusted, found) for trusted in settings.TICKWIRE.site.trusted_origins)
-    )
+    site = settings.TICKWIRE.site
+    is_ours = found.netloc == host.lower() and (found.scheme == "https" or not site.https)
+    return bool(found.netloc) and (is_ours or any(_covers(trusted, found) for trusted in site.trusted_origins))
 
 
 def _covers(trusted: str, origin: SplitResult) -> bool:

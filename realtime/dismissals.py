@@ -13,6 +13,7 @@ from django.utils import timezone
 from marketdata.correlation import Correlations
 from marketdata.journal import note
 from realtime.census import Live
+from realtime.guesses import network
 from realtime.models import Ban
 from realtime.orders import orders
 
@@ -73,10 +74,13 @@ def ban_user(name: str, for_s: int | None, reason: str) -> Ban:
 def ban_address(address: str, for_s: int | None, reason: str) -> Ban:
     """Shut an address out, which ends the connections from there; arguments as of `ban_user`.
 
+    Of IPv6 it is the network of 64 bits, as whatever is counted by address: its subscriber has all addresses in it.
+
     Raises:
         ValueError: it is none.
     """
-    return Ban.objects.create(network=str(ipaddress.ip_address(address)), until=_until(for_s), reason=reason)
+    place = network(str(ipaddress.ip_address(address)))
+    return Ban.objects.create(network=place, until=_until(for_s), reason=reason)
 
 
 def _until(for_s: int | None) -> Any:

@@ -13,7 +13,7 @@ import logging
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -29,7 +29,8 @@ logger = logging.getLogger(__name__)
 AGAIN_S = 60.0  # between two looks for keys that are unknown
 RETRY_S = 5.0  # the same while no key is known at all
 OLD_S = 600.0
-WAIT_S = 3.0
+WAIT_S = 3.0  # for the source to say anything more
+WHOLE_S = 10.0  # for all that it says: one that says a byte now and then must not keep everybody waiting
 MOST_BYTES = 1 << 20
 LEAST_BITS = 2048
 
@@ -138,9 +139,18 @@ _opener = urllib.request.build_opener(_Stay)
 def _fetch(url: str) -> bytes:
     try:
         with _opener.open(url, timeout=WAIT_S) as answer:
-            document: bytes = answer.read(MOST_BYTES + 1)
+            document = _read(answer, time.monotonic() + WHOLE_S)
     except (URLError, HTTPException) as error:
         raise OSError(str(getattr(error, "reason", "")) or type(error).__name__) from None
-    if len(document) > MOST_BYTES:
-        raise ValueError("the answer is too large")
+    return document
+
+
+def _read(answer: HTTPResponse, until: float) -> bytes:
+    document = b""
+    while part := answer.read1(MOST_BYTES):
+        document += part
+        if len(document) > MOST_BYTES:
+            raise ValueError("the answer is too large")
+        if time.monotonic() > until:
+            raise OSError("the answer takes too long")
     return document

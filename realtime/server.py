@@ -16,6 +16,7 @@ import uvicorn
 from django.conf import settings
 
 from realtime import protocol
+from realtime.inbound import BoundedProtocol
 from realtime.node import Node
 from realtime.sinks import FramesProtocol
 
@@ -105,7 +106,7 @@ def serve_one(sock: socket.socket, drain_s: float) -> None:
     config = uvicorn.Config(
         f"{module}:{name}",
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
         ws=FramesProtocol,
         ws_max_size=protocol.MAX_MESSAGE_BYTES,
         ws_ping_interval=20.0,

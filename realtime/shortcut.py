@@ -38,7 +38,9 @@ from realtime.remembered import Remembered
 
 LEARNED_S = 60.0
 MOST_KINDS = 1000  # of requests that are told apart
-MOST_QUESTIONS = 1000  # some 10 MB of the longest
+MOST_LIKE_BYTES = 2048  # of the headers by which they are; what sends more is no program that asks often
+MOST_QUESTIONS, SHORT = 1000, 1024  # some 10 MB, where all are of so many characters and name nothing that exists
+MOST_LONG, LONGEST = 64, 9000  # some 6 MB; 200 topics of the longest names
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
@@ -165,7 +167,7 @@ def plain(scope: Any) -> Question | None:
     if place is None or scope["method"] != "GET":
         return None
     query = QUERY.fullmatch(scope["query_string"].replace(b"%2C", b","))  # a comma, as browsers write it
-    if query is None or query[1] != place.asked:
+    if query is None or query[1] != place.asked or len(query[2]) > LONGEST:
         return None
     shown: dict[bytes, str] = {}
     others = []
@@ -176,13 +178,14 @@ def plain(scope: Any) -> Question | None:
             shown[name] = value.decode("latin-1")
         elif name not in _OF_NO_MATTER:
             others.append((name, value))
+    if sum(len(name) + len(value) for name, value in others) > MOST_LIKE_BYTES:
+        return None
     like = scope["path"], scope.get("scheme"), scope.get("root_path"), *others
     return Question(place, query[2].decode(), shown, (scope.get("client") or [""])[0], like)
 
 
-@lru_cache(maxsize=MOST_QUESTIONS)
-def _wanted(place: Place, text: str, limits: Limits, listed: Instruments, version: int) -> Wanted | None:  # noqa: ARG001
-    """What may be read of a question under these limits, remembered while neither they nor the instruments change.
+def _find(place: Place, text: str, limits: Limits, listed: Instruments, version: int) -> Wanted | None:  # noqa: ARG001
+    """What may be read of a question under these limits.
 
     Returns:
         None: there are too many names, or none.
@@ -200,12 +203,17 @@ def _wanted(place: Place, text: str, limits: Limits, listed: Instruments, versio
     return snapshots.wanted([f"{place.kind}.{symbol}" for symbol in names], reader, listed)
 
 
+# remembered while neither limits nor instruments change
+_wanted, _wanted_long = lru_cache(MOST_QUESTIONS)(_find), lru_cache(MOST_LONG)(_find)
+
+
 async def _content(question: Question, principal: Principal) -> bytes | None:
     """The body; None where more is needed than memory and Redis."""
     node = await Node.here()
     if node.instruments.is_older(INSTRUMENTS_AGE_S) or node.store.breaker.state != "closed":
         return None
-    wanted = _wanted(question.place, question.names, principal.limits, node.instruments, node.instruments.version)
+    remembered = _wanted if len(question.names) <= SHORT else _wanted_long
+    wanted = remembered(question.place, question.names, principal.limits, node.instruments, node.instruments.version)
     if wanted is None:
         return None
     topics = list(wanted.topics)

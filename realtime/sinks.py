@@ -18,6 +18,7 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState, NegotiationError
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
+from websockets.frames import Frame
 from websockets.protocol import State
 
 from realtime.codes import Close
@@ -30,6 +31,7 @@ HIGH_WATER_BYTES = 64 * 1024  # what may wait for the kernel before a connection
 NOTSENT_LOWAT_BYTES = 64 * 1024
 TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 CLOSE_S = 2.0  # how long a closed peer may take to read what it was sent
+MOST_FRAGMENTS = 1024  # of one message; empty ones cost no bytes of its bound
 PLAIN_HIGH, PLAIN_LOW = 64, 16  # messages that wait in a `SendSink`
 # daphne sends an application's close codes from 3000 on only; these give the same advice: reconnect, or do not
 PLAIN_CODES = {
@@ -200,6 +202,15 @@ class FramesProtocol(WebSocketsSansIOProtocol):
     def _write_through(self) -> None:
         if not self.transport.is_closing():
             self.transport.set_write_buffer_limits(0)  # or uvloop keeps bytes until all callbacks of its turn have run
+
+    def handle_cont(self, event: Frame) -> None:
+        """Called by uvicorn with a further fragment of a message."""
+        if len(self.frames) < MOST_FRAGMENTS:
+            super().handle_cont(event)
+        elif not self.close_sent:
+            self.frames = []
+            self._say_why(Close.TOO_BIG)
+            self.close_soon(Close.TOO_BIG, Close.TOO_BIG.label)  # unless that was done to say why
 
     def send_receive_event_to_app(self) -> None:
         """Called by uvicorn with a whole message. Text that is no UTF-8 ends the connection; uvicorn would log a traceback."""

@@ -17,6 +17,7 @@ from marketdata.admin.journal import ReadOnly
 from marketdata.errors import StoreUnavailable
 from realtime.census import MOST_ROWS, Live
 from realtime.dismissals import ban_address, ban_user, disconnect, find, name_of
+from realtime.guesses import network
 from realtime.models import LiveConnection
 from realtime.orders import Connections, orders
 
@@ -158,9 +159,9 @@ def _ban_users(request: HttpRequest, chosen: list[Live], span: int | None, reaso
 
 
 def _ban_addresses(request: HttpRequest, chosen: list[Live], span: int | None, reason: str) -> None:
-    addresses = dict.fromkeys(live.address for live in chosen)
-    own = request.META.get("REMOTE_ADDR") or ""
-    _ban_each(request, list(addresses), own, lambda address: ban_address(address, span, reason))
+    places = {network(live.address): live.address for live in chosen}
+    own = network(request.META.get("REMOTE_ADDR") or "")
+    _ban_each(request, list(places), own, lambda place: ban_address(places[place], span, reason))
 
 
 def _ban_each(request: HttpRequest, whom: list[str], oneself: str, ban: Callable[[str], Any]) -> None:

@@ -12,6 +12,7 @@ from marketdata.journal import COMMAND_LINE
 from marketdata.models import JournalEntry
 from realtime import dismissals
 from realtime.admin import connections
+from realtime.bans import Bans
 from realtime.dismissals import ban_address, ban_user
 from realtime.models import Ban
 from realtime.orders import Orders
@@ -121,7 +122,15 @@ def test_a_ban_of_an_address_or_a_user_is_noted() -> None:
     User.objects.create_user("ada")
     ban_address("2001:db8::7", None, "")
     ban_user("ada", 3600, "floods")
-    assert {str(row) for row in Ban.objects.all()} == {"2001:db8::7", "ada"}
+    assert {str(row) for row in Ban.objects.all()} == {"2001:db8::/64", "ada"}
     assert {entry.who for entry in JournalEntry.objects.filter(kind="ban")} == {COMMAND_LINE}
     assert Ban.objects.get(user=None).until is None
     assert Ban.objects.exclude(user=None).get().until is not None
+
+
+def test_who_is_banned_by_an_ipv6_address_cannot_come_from_the_next_one() -> None:
+    ban_address("2001:db8::7", None, "")
+    bans = Bans()
+    bans.refresh_if_older(0.0)
+    assert bans.covers("2001:db8::8", None)
+    assert not bans.covers("2001:db8:0:1::7", None)

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import time
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -331,6 +332,11 @@ async def test_a_cookie_from_a_foreign_page_is_refused(origin: str) -> None:
         await identify(scope(cookie="sessionid=x", origin=origin))
 
 
+@pytest.mark.parametrize("name", ["", "short", "a" * 20 + "\0", "a" * 20 + "'", "ä" * 20])
+def test_what_can_be_no_sessions_name_is_not_looked_up(name: str, settings: Any) -> None:
+    assert import_module(settings.SESSION_ENGINE).SessionStore(name).session_key is None
+
+
 async def test_a_cookie_without_origin_is_refused() -> None:
     with pytest.raises(Unauthorized, match="own pages"):
         await identify(scope(cookie="sessionid=x"))
@@ -344,6 +350,16 @@ async def test_trusted_origins_count_as_own(origin: str, settings: Any) -> None:
     settings.TICKWIRE = dataclasses.replace(settings.TICKWIRE, site=site)
     principal = await identify(scope(cookie=f"{PAGE_COOKIE}={page_pass()}", origin=origin))
     assert principal is not None
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_where_visitors_come_by_https_a_page_that_came_by_http_is_foreign(settings: Any) -> None:
+    site = dataclasses.replace(settings.TICKWIRE.site, https=True)
+    settings.TICKWIRE = dataclasses.replace(settings.TICKWIRE, site=site)
+    cookie = f"{PAGE_COOKIE}={page_pass()}"
+    assert await identify(scope(cookie=cookie, origin=f"https://{HOST}")) is not None
+    with pytest.raises(Unauthorized, match="own pages"):
+        await identify(scope(cookie=cookie, origin=f"http://{HOST}"))
 
 
 async def test_a_trusted_origin_of_another_scheme_is_foreign(settings: Any) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from marketdata.models import Feed, Instrument
 from monitoring.doctor import catalogue, clocks, database, machine, proxy, redis_server, sentinels, site
 from monitoring.doctor.findings import Finding
 from project.config import load, prepare_data_dir
+from project.data_dir import DATABASE
 from realtime.models import Plan
 from tests.own_redis import OwnRedis, running, watched_over
 
@@ -133,6 +136,17 @@ def test_permissions_of_the_data_folder_and_of_the_key_are_looked_at(tmp_path: P
     config.data_dir.chmod(0o755)
     (config.data_dir / "secret_key").chmod(0o644)
     assert faults(site.check(site.ask(config))) == {"secret key": "fail", "data folder": "fail"}
+
+
+def test_a_database_is_its_owners_alone_even_in_a_folder_that_is_open(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    prepare_data_dir(load({"TICKWIRE_DATA_DIR": str(tmp_path)}))
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as opened:
+        opened.execute("PRAGMA journal_mode=WAL")
+        opened.execute("CREATE TABLE secrets (x)")
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob(f"{DATABASE}*")}
+    assert len(modes) == 3
+    assert set(modes.values()) == {0o600}
 
 
 @pytest.mark.django_db

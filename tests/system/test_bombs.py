@@ -51,6 +51,14 @@ async def test_the_bound_is_that_of_the_message_not_of_a_fragment(tickwire: Tick
         assert (await client.closed())[0] == Close.TOO_BIG
 
 
+async def test_a_message_of_empty_fragments_without_end_is_refused(tickwire: Tickwire) -> None:
+    async with tickwire.dial() as client:
+        client.socket.transport.write(Frame(Opcode.TEXT, b"{", fin=False).serialize(mask=True))
+        client.socket.transport.write(Frame(Opcode.CONT, b"", fin=False).serialize(mask=True) * 2000)
+        assert (await client.until(lambda message: message["type"] == "notice"))["code"] == Close.TOO_BIG
+        assert (await client.closed())[0] == Close.TOO_BIG
+
+
 @pytest.mark.parametrize("fragments", [1, 2])
 async def test_a_compressed_message_within_the_bound_is_read(tickwire: Tickwire, fragments: int) -> None:
     async with tickwire.dial() as client:

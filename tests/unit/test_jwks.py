@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -156,8 +157,13 @@ class Address(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", "/keys")
             self.end_headers()
             return
-        self.send_response(200 if self.path in ("/keys", "/large") else 404)
+        self.send_response(200 if self.path in ("/keys", "/large", "/slow") else 404)
         self.end_headers()
+        if self.path == "/slow":
+            with suppress(OSError):  # whoever asked has gone
+                while True:
+                    self.wfile.write(b" ")
+                    time.sleep(0.01)
         self.wfile.write(b" " * (module.MOST_BYTES + 1) if self.path == "/large" else jwks("one"))
 
     def log_message(self, *_: object) -> None:
@@ -182,6 +188,14 @@ def test_an_address_is_a_source(address: str) -> None:
 @pytest.mark.parametrize("path", ["/moved", "/nothing", "/large"])
 def test_an_address_that_moved_fails_or_answers_too_much_is_away(address: str, path: str) -> None:
     keys = KeySet(reader(address + path))
+    with pytest.raises(KeysUnavailable):
+        keys.find("one")
+    assert keys.outage.failures == 1
+
+
+def test_an_address_that_says_a_byte_now_and_then_is_away(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WHOLE_S", 0.1)
+    keys = KeySet(reader(f"{address}/slow"))
     with pytest.raises(KeysUnavailable):
         keys.find("one")
     assert keys.outage.failures == 1

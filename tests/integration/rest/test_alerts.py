@@ -146,6 +146,10 @@ def test_a_body_that_is_no_object_is_refused(admin: Client, body: Any) -> None:
     check(admin.post(RULES, _json(body), content_type="application/json"), 400, Code.BAD_REQUEST)
 
 
+def test_a_body_that_is_nested_too_deeply_is_refused(admin: Client) -> None:
+    check(admin.post(RULES, b'{"name":' * 100_000, content_type="application/json"), 400, Code.BAD_REQUEST)
+
+
 @pytest.mark.parametrize("path", [RULES, NOTIFIERS])
 def test_what_does_not_exist_is_not_found(admin: Client, path: str) -> None:
     assert [send(admin, method, f"{path}999/", {}).status_code for method in ("GET", "PATCH", "DELETE")] == [404] * 3
@@ -240,6 +244,6 @@ def test_alerts_are_chosen_by_state_severity_and_rule(admin: Client) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("query", ["state=odd", "limit=0", "limit=x", "sort=name"])
+@pytest.mark.parametrize("query", ["state=odd", "rule=%00", "limit=0", "limit=x", "sort=name"])
 def test_a_question_that_makes_no_sense_is_refused(admin: Client, query: str) -> None:
     check(admin.get(f"{ALERTS}?{query}"), 400, Code.BAD_REQUEST)

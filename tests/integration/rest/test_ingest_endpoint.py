@@ -74,7 +74,19 @@ def test_a_repeated_trade_is_neither_accepted_nor_rejected(publisher: Client) ->
 
 @pytest.mark.parametrize(
     "content",
-    ["", "nonsense", "[]", "7", "{}", '{"ticks":7}', '{"ticks":[],"more":1}', '{"ticks":[}', b"\xff\xfe", "[" * 100_000],
+    [
+        "",
+        "nonsense",
+        "[]",
+        "7",
+        "{}",
+        '{"ticks":7}',
+        '{"ticks":[],"more":1}',
+        '{"ticks":[}',
+        b"\xff\xfe",
+        "[" * 100_000,
+        '{"ticks":' + "[" * 5000,
+    ],
 )
 def test_a_body_that_is_no_batch_is_a_bad_request(publisher: Client, content: bytes | str) -> None:
     answer = post(publisher, content)

@@ -183,6 +183,8 @@ async def test_a_name_that_may_not_stand_in_a_log_is_replaced(ways: Ways, name: 
         ({"if_unmodified_since": "Mon, 01 Jan 2024 00:00:00 GMT"}, 412),
         ({"if_modified_since": "Mon, 01 Jan 2024 00:00:00 GMT"}, 200),
         ({"query": "topics=quote.AAPL,ticker.BTC-USDT"}, 200),
+        ({"query": f"topics=quote.{'A' * 9000}"}, 200),
+        ({"user_agent": "a", "x_more": "x" * 2048}, 200),
     ],
 )
 async def test_what_is_not_plain_goes_to_django(ways: Ways, asked: dict[str, Any], status: int) -> None:
