@@ -182,7 +182,7 @@ def test_prices_of_a_server_that_says_nothing_at_all_are_not_called_live(page: P
     opened(page, charted)
     expect_live(page)
     page.route("**/udf/**", lambda _: None)
-    expect(page.locator("#status")).to_have_attribute("data-state", "waiting")
+    expect(page.locator("#status")).to_have_attribute("data-state", "waiting", timeout=20_000)
     expect(page.locator("#banner")).to_have_text(re.compile(r"^The server does not answer\. Prices are those of "))
 
 
