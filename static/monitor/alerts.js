@@ -77,9 +77,9 @@ export class Alerts {
   }
 }
 
-/** What fires comes first, and of that what is critical. */
+/** What fires comes first, and of that what is critical; what is over stays as the server has it, the newest first. */
 function urgency({ state, severity }) {
-  return STATES.indexOf(state) * SEVERITIES.length + SEVERITIES.indexOf(severity);
+  return STATES.indexOf(state) * SEVERITIES.length + (state === "resolved" ? 0 : SEVERITIES.indexOf(severity));
 }
 
 /** Where a runbook is found: at its own address, or on the page of one that is shipped. */
