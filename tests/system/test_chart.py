@@ -68,8 +68,9 @@ def expect_bars(page: Page, symbol: str, label: str, count: int) -> None:
     expect(canvas(page)).to_have_attribute("aria-label", f"Candles of {symbol}, {label} each: {count} bars")
 
 
-def expect_live(page: Page) -> None:
-    expect(page.locator("#status")).to_have_attribute("data-state", "live")
+def expect_live(page: Page, timeout: float = 20_000) -> None:
+    """After failures the page asks less often."""
+    expect(page.locator("#status")).to_have_attribute("data-state", "live", timeout=timeout)
 
 
 def open_bar(close: str) -> dict[str, Any]:
