@@ -9,6 +9,7 @@ from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from monitoring.runbooks import runbook
 from realtime.node import VERSION
 from realtime.rights import DISCONNECT
 
@@ -28,3 +29,4 @@ urlpatterns = [
     path("" if tab == "overview" else f"{tab}/", monitor, {"tab": tab}, name="monitor" if tab == "overview" else f"monitor-{tab}")
     for tab in TABS
 ]
+urlpatterns.append(path("runbooks/<slug:name>/", runbook, name="runbook"))

@@ -25,6 +25,20 @@ class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # Django cannot subs
     class Meta:
         model = Feed
         fields = "__all__"
+        help_texts = {"kind": "Which code brings its ticks; docs/feeds.md tells of each."}
+
+    def clean_kind(self) -> str:
+        """A kind that there is.
+
+        Raises:
+            ValidationError: there is none of that name; the names are told.
+        """
+        kind: str = self.cleaned_data["kind"]
+        try:
+            feeds.kinds([kind])
+        except FeedError as error:
+            raise forms.ValidationError(f"{error}.") from None
+        return kind
 
     def clean_symbols(self) -> list[str]:
         """A list of symbols.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -11,10 +12,26 @@ from marketdata.journal import change_all
 from marketdata.models import Instrument
 
 
+class InstrumentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django cannot subscript it
+    """An instrument, with what its fields are for."""
+
+    class Meta:
+        model = Instrument
+        fields = "__all__"
+        help_texts = {
+            "symbol": "As topics name it: capitals, digits, dots and dashes, as BTC-USDT or 600519.SH.",
+            "price_decimals": "Places after the point that pages show of its prices.",
+            "size_decimals": "The same of sizes and volumes.",
+            "session": "Its market's hours: when its day begins, and when silence of its feed is no fault.",
+            "active": "Whether it is served and may be subscribed to.",
+        }
+
+
 @admin.register(Instrument)
 class InstrumentAdmin(Journaled):
     """What is traded, and what is served."""
 
+    form = InstrumentForm
     list_display = ("symbol", "name", "kind", "venue", "currency", "session", "simulated", "active")
     list_filter = ("active", "kind", "venue", "session", "simulated")
     search_fields = ("symbol", "name")

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from marketdata.admin.journal import NOTHING, ReadOnly
 from monitoring.models import Alert, Delivery, labels_text
 from monitoring.notices import number_text
+from monitoring.runbooks import address
 
 
 class DeliveriesInline(admin.TabularInline):  # type: ignore[type-arg]  # Django cannot subscript it
@@ -43,6 +44,7 @@ class AlertAdmin(ReadOnly):
     inlines = (DeliveriesInline,)
     fields = (
         "rule",
+        "runbook",
         "of",
         "severity",
         "state",
@@ -54,7 +56,14 @@ class AlertAdmin(ReadOnly):
         "told",
         "changes",
     )
-    readonly_fields = ("of", "shown_value", "changes")
+    readonly_fields = ("runbook", "of", "shown_value", "changes")
+
+    @admin.display(description="what to do")
+    def runbook(self, alert: Alert) -> SafeString | str:
+        """The page that its rule names."""
+        named = alert.rule.runbook if alert.rule else ""
+        found = address(named)
+        return format_html('<a href="{}">{}</a>', found, named) if found else named or NOTHING
 
     @admin.display(description="of")
     def of(self, alert: Alert) -> str:

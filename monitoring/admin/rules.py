@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
@@ -25,12 +25,27 @@ _KINDS = {"gauge": "", "counter": " (per second)", "histogram": " (a quantile)"}
 class RuleForm(forms.ModelForm):  # type: ignore[type-arg]  # Django cannot subscript it
     """A rule; its metric is chosen from those that there are."""
 
-    metric = forms.ChoiceField(choices=[(name, name + _KINDS[metric.kind]) for name, metric in METRICS.items()])
-    per = forms.ChoiceField(required=False, label="Divided by", choices=[("", "nothing"), *((name, name) for name in METRICS)])
+    metric = forms.ChoiceField(
+        choices=[(name, name + _KINDS[metric.kind]) for name, metric in METRICS.items()],
+        help_text="docs/metrics.md tells of each, with its unit.",
+    )
+    per = forms.ChoiceField(
+        required=False,
+        label="Divided by",
+        choices=[("", "nothing"), *((name, name) for name in METRICS)],
+        help_text="Another metric of the same labels, for shares.",
+    )
 
     class Meta:
         model = AlertRule
         fields = "__all__"
+        help_texts = {
+            "severity": "Critical: wake somebody. Warning: look today. Info: for the record.",
+            "aggregation": "How the values of all processes are put together.",
+            "threshold": "In the metric's unit; of a counter, per second.",
+            "missing": "What it means that nobody reports the metric.",
+            "silenced_until": "UTC. Nobody is told before; empty: it is not silenced.",
+        }
         widgets = {"labels": forms.Textarea(attrs={"rows": 2}), "summary": forms.TextInput(attrs={"size": 80})}
 
 
@@ -62,13 +77,16 @@ class AlertRuleAdmin(Journaled):
         """How long it must be bad."""
         return f"{rule.for_seconds}\N{NO-BREAK SPACE}s"
 
-    @admin.display(description="fires")
-    def firing(self, rule: AlertRule) -> SafeString | str:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
+        """Rules with the number of their alerts that fire, in one query."""
+        rules: QuerySet[AlertRule] = super().get_queryset(request)
+        return rules.annotate(fires=Count("alerts", filter=Q(alerts__state=Alert.State.FIRING)))
+
+    @admin.display(description="fires", ordering="fires")
+    def firing(self, rule: Any) -> SafeString | str:
         """How many of its alerts fire now."""
-        count = Alert.objects.filter(rule=rule, state=Alert.State.FIRING).count()
-        return (
-            format_html('<a href="../alert/?state__exact=firing&amp;rule__id__exact={}">{}</a>', rule.pk, count) if count else "–"
-        )
+        address = f"../alert/?state__exact=firing&rule__id__exact={rule.pk}"
+        return format_html('<a href="{}">{}</a>', address, rule.fires) if rule.fires else "–"
 
     @admin.display(description="silent until (UTC)", ordering="silenced_until")
     def silence(self, rule: AlertRule) -> str:

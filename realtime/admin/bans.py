@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
@@ -12,10 +13,20 @@ from marketdata.admin.journal import Journaled
 from realtime.models import Ban
 
 
+class BanForm(forms.ModelForm):  # type: ignore[type-arg]  # Django cannot subscript it
+    """A ban; its end is in the zone that the admin shows."""
+
+    class Meta:
+        model = Ban
+        fields = ("user", "network", "until", "reason")
+        help_texts = {"until": "UTC. Empty: for good."}
+
+
 @admin.register(Ban)
 class BanAdmin(Journaled):
     """Who is shut out, and until when; deleting a ban lifts it."""
 
+    form = BanForm
     list_display = ("whom", "in_force", "until", "reason", "created_at")
     list_select_related = ("user",)
     search_fields = ("user__username", "network", "reason")

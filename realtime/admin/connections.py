@@ -120,6 +120,9 @@ class LiveConnectionAdmin(ReadOnly):
 
     def _dismiss(self, request: HttpRequest, asked: dict[str, Any]) -> None:
         sessions = request.POST.getlist("session")[:MOST_ROWS]
+        if not sessions:
+            messages.warning(request, "No connection was chosen, so nothing was done. Tick those that are meant.")
+            return
         chosen = _chosen(request, sessions)
         done = len(chosen)
         if asked["action"] == "disconnect":
@@ -153,7 +156,7 @@ def _row(live: Live) -> Row:
 
 def _ban_users(request: HttpRequest, chosen: list[Live], span: int | None, reason: str) -> None:
     names = dict.fromkeys(live.user for live in chosen if live.user)
-    if len(names) == 0:
+    if chosen and not names:
         messages.warning(request, "Visitors have no user that could be banned; ban their addresses.")
     _ban_each(request, list(names), request.user.get_username(), lambda name: ban_user(name, span, reason))
 

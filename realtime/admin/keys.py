@@ -80,11 +80,14 @@ class ApiKeyAdmin(Journaled):
     readonly_fields = ("prefix", "user", "created_at", "last_used_at", "revoked_at")
     actions = ("revoke",)
 
+    class Media:
+        js = ("admin/confirm.js",)
+
     @admin.display(description="state")
     def state(self, key: ApiKey) -> str:
         """Whether it works."""
         if key.revoked_at is not None:
-            return f"revoked {key.revoked_at:%Y-%m-%d %H:%M}"
+            return f"revoked {key.revoked_at:%Y-%m-%d %H:%M} UTC"
         if key.expires_at is not None and key.expires_at <= timezone.now():
             return "expired"
         return "living" if key.user.is_active else "user disabled"

@@ -94,9 +94,14 @@ class PlanAdmin(Journaled):
     ]
     list_display = (
         "name", "enabled", "used_by", "different", "topics_per_connection", "connections_per_user", "connection_policy",
-        "max_rate", "commands", "requests", "types", "chosen", "delay_seconds", "priority", "trial",
+        "rate", "commands", "requests", "types", "chosen", "delay_seconds", "priority", "trial",
     )  # fmt: skip
     search_fields = ("name",)
+
+    @admin.display(description="updates per topic per second", ordering="max_rate")
+    def rate(self, plan: Plan) -> str:
+        """How often a topic comes at most."""
+        return "every update" if plan.max_rate is None else f"{plan.max_rate:g}"
 
     @admin.display(description="commands per second (burst)")
     def commands(self, plan: Plan) -> str:

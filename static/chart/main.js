@@ -1,21 +1,25 @@
 /** The page at `/chart/`: one symbol at one resolution, from the UDF endpoints alone. */
 
 import { choice } from "../dashboard/tabs.js";
-import { setText } from "../dashboard/paint.js";
+import { MOST, Search } from "../dashboard/search.js";
 import { named, query } from "./address.js";
 import { Bars } from "./bars.js";
 import { Chart } from "./chart.js";
 import { Header } from "./header.js";
 import { Poll } from "./poll.js";
 import { label } from "./resolutions.js";
-import { Search } from "./search.js";
+import { Standing } from "./standing.js";
 import { Udf } from "./udf.js";
 
 const element = (id) => document.getElementById(id);
 
+/** So long nothing must be typed before the server is asked what fits. */
+const PAUSE_MS = 120;
+
 const udf = new Udf(document.body.dataset.udf);
 const header = new Header(element("symbol"));
 const chart = new Chart(element("chart"), () => loadOlder());
+const standing = new Standing(element("status"), element("banner"));
 const poll = new Poll(() => refresh());
 
 let chosen = named(location.search);
@@ -29,9 +33,15 @@ let mark = null;
 const now = () => Math.floor(Date.now() / 1000 + ahead_s);
 
 element("zone").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
-new Search(element("search"), udf, (symbol) => choose({ ...chosen, symbol }));
+new Search(element("search"), find, (symbol) => choose({ ...chosen, symbol }), { pauseMs: PAUSE_MS, unlisted: true });
 addEventListener("popstate", () => show(named(location.search)));
 poll.now();
+
+/** What the server finds for a text. */
+async function find(text, signal) {
+  const found = await udf.search(text, MOST, signal);
+  return found.map(({ ticker, description, exchange }) => ({ symbol: ticker, name: description, venue: exchange }));
+}
 
 /** The choice of a visitor; the way back leads to the one before. */
 function choose(wanted) {
@@ -44,6 +54,7 @@ function show(wanted) {
   abort = new AbortController();
   chosen = wanted;
   shown = null;
+  standing.begin();
   header.show({ name: wanted.symbol ?? "–", pricescale: 1 });
   chart.clear(wanted.resolution ?? "1", 0);
   poll.now();
@@ -56,7 +67,7 @@ async function refresh() {
     if (mark === null) await configure();
     if (shown === null) await begin(signal);
     else await follow(shown, signal);
-    tell("live", "Live");
+    if (!signal.aborted) standing.live();
   } catch (error) {
     if (signal.aborted) return true;
     failed(error);
@@ -82,6 +93,7 @@ async function begin(signal) {
   const resolution = offered.includes(chosen.resolution) ? chosen.resolution : offered[0];
   chosen = { symbol: about.ticker, resolution };
   history.replaceState(null, "", query(chosen));
+  for (const link of document.querySelectorAll("[data-to-markets]")) link.hash = `${encodeURIComponent(about.ticker)}/1m`;
   document.title = `${about.name} ${label(resolution)} · Tickwire`;
   mark(resolution);
   header.show(about);
@@ -130,14 +142,8 @@ async function loadOlder() {
 }
 
 function failed(error) {
-  if (error.temporary) tell("waiting", "No answer");
-  else tell("closed", "Refused");
+  standing.failed(error);
   if (shown === null) chart.say(error.temporary ? `${error.message} It is asked again by itself.` : error.message);
-}
-
-function tell(state, words) {
-  element("status").dataset.state = state;
-  setText(element("status").querySelector("[data-part=state]"), words);
 }
 
 function button(resolution) {

@@ -1,5 +1,8 @@
 /** Asks the server's UDF endpoints. */
 
+/** So long an answer is waited for. */
+const PATIENCE_MS = 20_000;
+
 /** A refusal in the server's words, or no answer at all (status 0). */
 export class UdfError extends Error {
   constructor(message, status) {
@@ -16,14 +19,17 @@ export class UdfError extends Error {
 export class Udf {
   #base;
   #fetch;
+  #patienceMs;
 
   /**
    * @param base address of the endpoints, with a slash at its end
    * @param fetch the browser's, or what a test puts in its place
+   * @param patienceMs how long an answer is waited for
    */
-  constructor(base, fetch = (...request) => globalThis.fetch(...request)) {
+  constructor(base, fetch = (...request) => globalThis.fetch(...request), patienceMs = PATIENCE_MS) {
     this.#base = base;
     this.#fetch = fetch;
+    this.#patienceMs = patienceMs;
   }
 
   config(signal) {
@@ -56,8 +62,11 @@ export class Udf {
 
   async #read(name, query, signal) {
     const asked = new URLSearchParams(query).toString();
-    const response = await this.#fetch(`${this.#base}${name}${asked && `?${asked}`}`, { signal }).catch(unreachable);
+    const patience = AbortSignal.timeout(this.#patienceMs);
+    const either = signal ? AbortSignal.any([signal, patience]) : patience;
+    const response = await this.#fetch(`${this.#base}${name}${asked && `?${asked}`}`, { signal: either }).catch(unreachable);
     const answer = await response.json().catch(() => ({}));
+    if (patience.aborted) unreachable(patience.reason);
     if (response.ok && answer.s !== "error") return answer;
     throw new UdfError(answer.errmsg ?? `The server answered ${response.status}.`, response.status);
   }
@@ -65,5 +74,5 @@ export class Udf {
 
 function unreachable(error) {
   if (error.name === "AbortError") throw error;
-  throw new UdfError("The server cannot be reached.", 0);
+  throw new UdfError(error.name === "TimeoutError" ? "The server does not answer." : "The server cannot be reached.", 0);
 }

@@ -4,7 +4,8 @@ import { Tickwire } from "tickwire";
 
 import { Chart } from "./chart.js";
 import { Ladder } from "./ladder.js";
-import { Search } from "./search.js";
+import { matches } from "./matches.js";
+import { MOST, Search } from "./search.js";
 import { Selection } from "./selection.js";
 import { Status } from "./status.js";
 import { SymbolBar } from "./symbolbar.js";
@@ -59,7 +60,7 @@ function start() {
     chart.show(instrument, interval);
   }
 
-  new Search(element("search"), instruments, pick);
+  new Search(element("search"), (text) => matches(instruments, text).slice(0, MOST), pick);
   new Status({ light: element("status"), banner: element("banner") }, client);
   client.on("heartbeat", ({ stale }) => {
     const topics = new Set(stale);

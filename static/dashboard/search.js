@@ -1,17 +1,26 @@
 /** Finds an instrument by symbol or name. `/` focuses it, arrows choose, Enter shows, Escape leaves. */
 
-const MOST = 8;
+export const MOST = 8;
 
 export class Search {
   #found = [];
   #active = 0;
+  #sought = null; // the text that the list fits
+  #timer;
+  #abort = new AbortController();
 
-  constructor(box, instruments, choose) {
+  /**
+   * @param box the element around the input and the list
+   * @param find gives up to `MOST` instruments `{symbol, name, venue}` that fit a text, or a promise of them
+   * @param choose called with a symbol
+   * @param options `{pauseMs, unlisted}`: how long nothing must be typed before it is asked; whether Enter takes a text that
+   * nothing fits as a symbol
+   */
+  constructor(box, find, choose, { pauseMs = 0, unlisted = false } = {}) {
     this.input = box.querySelector("input");
     this.list = box.querySelector("[role=listbox]");
-    this.instruments = instruments;
-    this.choose = choose;
-    this.input.addEventListener("input", () => this.#search());
+    Object.assign(this, { find, choose, unlisted });
+    this.input.addEventListener("input", () => this.#soon(pauseMs));
     this.input.addEventListener("focus", () => this.#search());
     this.input.addEventListener("blur", () => this.#close());
     this.input.addEventListener("keydown", (event) => this.#key(event));
@@ -27,10 +36,29 @@ export class Search {
     this.input.select();
   }
 
-  #search() {
-    this.#found = matches(this.instruments, this.input.value).slice(0, MOST);
-    this.#active = 0;
+  #soon(ms) {
+    clearTimeout(this.#timer);
+    if (ms) this.#timer = setTimeout(() => this.#search(), ms);
+    else this.#search();
+  }
+
+  /** Bring the list to what is typed. Returns whether it came to that: something else may have been typed meanwhile. */
+  async #search() {
+    clearTimeout(this.#timer);
+    this.#abort.abort();
+    const { signal } = (this.#abort = new AbortController());
+    const text = this.input.value.trim();
+    let [found, otherwise] = [[], "No instrument fits."];
+    try {
+      found = await this.find(text, signal);
+    } catch (error) {
+      otherwise = error.message;
+    }
+    if (signal.aborted) return false;
+    Object.assign(this, { otherwise });
+    [this.#found, this.#active, this.#sought] = [found, 0, text];
     this.#render();
+    return true;
   }
 
   #key(event) {
@@ -39,20 +67,27 @@ export class Search {
       event.preventDefault();
       this.#active = (this.#active + step + this.#found.length) % this.#found.length;
       this.#render();
-    } else if (event.key === "Enter") this.#pick(this.#found[this.#active]);
+    } else if (event.key === "Enter") this.#enter();
     else if (event.key === "Escape") this.#leave();
+  }
+
+  /** What is typed decides, not what was found for less of it. */
+  async #enter() {
+    const text = this.input.value.trim();
+    if (this.#sought !== text && !(await this.#search())) return;
+    this.#pick(this.#found[this.#active]?.symbol ?? (this.unlisted ? text : ""));
   }
 
   #pointed(event) {
     event.preventDefault(); // the input keeps the focus until the choice is made
     const option = event.target.closest("[role=option]");
-    if (option) this.#pick(this.#found[Number(option.dataset.index)]);
+    if (option) this.#pick(this.#found[Number(option.dataset.index)].symbol);
   }
 
-  #pick(instrument) {
-    if (!instrument) return;
+  #pick(symbol) {
+    if (!symbol) return;
     this.#leave();
-    this.choose(instrument.symbol);
+    this.choose(symbol);
   }
 
   #leave() {
@@ -61,16 +96,20 @@ export class Search {
   }
 
   #close() {
+    clearTimeout(this.#timer);
+    this.#abort.abort();
+    [this.#found, this.#sought] = [[], null];
     this.list.hidden = true;
     this.input.setAttribute("aria-expanded", "false");
     this.input.removeAttribute("aria-activedescendant");
   }
 
   #render() {
-    this.list.replaceChildren(...(this.#found.length ? this.#found.map((found, index) => this.#option(found, index)) : [nothing()]));
+    const options = this.#found.map((found, index) => this.#option(found, index));
+    this.list.replaceChildren(...(options.length ? options : [nothing(this.otherwise)]));
     this.list.hidden = false;
     this.input.setAttribute("aria-expanded", "true");
-    if (this.#found.length) this.input.setAttribute("aria-activedescendant", `found-${this.#active}`);
+    if (options.length) this.input.setAttribute("aria-activedescendant", options[this.#active].id);
     else this.input.removeAttribute("aria-activedescendant");
   }
 
@@ -85,28 +124,14 @@ export class Search {
   }
 }
 
-/** Instruments that fit the text, best first: the symbol begins with it, a word of the name does, either contains it. */
-export function matches(instruments, text) {
-  const wanted = text.trim().toLowerCase();
-  const ranked = instruments.map((instrument) => [rank(instrument, wanted), instrument]).filter(([grade]) => grade < 3);
-  return ranked.sort(([one], [other]) => one - other).map(([, instrument]) => instrument);
-}
-
-function rank({ symbol, name }, wanted) {
-  const [code, title] = [symbol.toLowerCase(), name.toLowerCase()];
-  if (code.startsWith(wanted)) return 0;
-  if (title.split(/\s+/).some((word) => word.startsWith(wanted))) return 1;
-  return code.includes(wanted) || title.includes(wanted) ? 2 : 3;
-}
-
 function cell(tag, text) {
   const element = document.createElement(tag);
   element.textContent = text;
   return element;
 }
 
-function nothing() {
-  const item = cell("li", "No instrument fits.");
+function nothing(sentence) {
+  const item = cell("li", sentence);
   item.className = "nothing";
   return item;
 }

@@ -15,6 +15,7 @@ const WORDS = { live: "Live", waiting: "Connecting", stale: "Out of date", ended
 
 const element = (id) => document.getElementById(id);
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+element("zone").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const links = [...document.querySelectorAll("#tabs a")];
 const freshness = new Freshness();
 const tabs = {};

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from marketdata.models import JournalEntry
@@ -138,3 +140,35 @@ def test_an_alert_shows_its_history_and_every_attempt(rows: dict[str, Any]) -> N
     assert "firing, 3 000 000 000" in text
     assert "7 ms: it was not taken" in text
     assert "&lt;much&gt;" in shown(member("operator").get(f"/admin/monitoring/delivery/{rows['delivery'].pk}/change/"))
+
+
+def test_the_list_of_rules_asks_as_much_of_the_database_however_many_there_are(django_assert_num_queries: Any) -> None:
+    client, path = member("viewer"), "/admin/monitoring/alertrule/"
+    client.get(path)
+    with CaptureQueriesContext(connection) as few:
+        client.get(path)
+    AlertRule.objects.bulk_create(AlertRule(name=f"more-{n}", metric="tickwire_ready", threshold=1) for n in range(20))
+    with django_assert_num_queries(len(few)):
+        assert "47 alert rules" in shown(client.get(path))
+
+
+def test_a_rule_tells_how_many_of_its_alerts_fire(rows: dict[str, Any]) -> None:
+    page = member("viewer").get("/admin/monitoring/alertrule/").content.decode()
+    assert f'?state__exact=firing&amp;rule__id__exact={rows["alertrule"].pk}">1</a>' in page
+
+
+@pytest.mark.parametrize(
+    ("named", "leads_to"),
+    [
+        ("docs/operations/runbooks/memory.md", "/monitor/runbooks/memory/"),
+        ("https://wiki.example.com/memory", "https://wiki.example.com/memory"),
+        ("docs/operations/runbooks/none.md", None),
+        ("javascript:alert(1)", None),
+    ],
+)
+def test_an_alert_leads_to_its_runbook(rows: dict[str, Any], named: str, leads_to: str | None) -> None:
+    AlertRule.objects.filter(pk=rows["alertrule"].pk).update(runbook=named)
+    page = member("viewer").get(f"/admin/monitoring/alert/{rows['alert'].pk}/change/").content.decode()
+    assert named in page
+    assert (f'<a href="{leads_to}">{named}</a>' in page) is (leads_to is not None)
+    assert f'href="{named}"' not in page or leads_to == named

@@ -64,6 +64,15 @@ def test_who_has_gone_already_is_told(operator: Client) -> None:
     assert "2 had gone already" in page
 
 
+@pytest.mark.parametrize("action", ["disconnect", "ban_user", "ban_address"])
+def test_an_action_on_no_connection_is_told_to_have_done_nothing(operator: Client, action: str) -> None:
+    operator.post(PAGE, {"action": action, "span": "", "reason": ""})
+    page = shown(operator.get("/admin/"))
+    assert "No connection was chosen, so nothing was done." in page
+    assert "Visitors" not in page
+    assert "0 disconnected" not in page
+
+
 def test_an_action_that_does_not_exist_is_refused(operator: Client) -> None:
     operator.post(PAGE, {"action": "behead", "session": ["one"]})
     assert "Choose what to do" in operator.get("/admin/").content.decode()

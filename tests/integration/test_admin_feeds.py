@@ -44,7 +44,9 @@ def test_options_that_are_no_object_are_refused(operator: Client) -> None:
 
 
 def test_a_kind_that_does_not_exist_is_refused(operator: Client) -> None:
-    assert "teapot" in str(complaints(add_feed(operator, kind="teapot")))
+    (named,) = complaints(add_feed(operator, kind="teapot")).items()
+    assert named[0] == "kind"
+    assert named[1][0].startswith("'teapot' is not a kind of feed; there are ccxt, demo")
 
 
 @pytest.mark.parametrize("symbols", ['"AAPL"', '["btc/usdt"]', "[7]", '{"AAPL": 1}'])

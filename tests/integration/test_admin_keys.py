@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -114,3 +114,9 @@ def test_living_keys_are_told_from_ended_ones(operator: Client, ada: User) -> No
 
     assert names("living") == {"living", "future"}
     assert names("ended") == {"expired", "revoked", "disabled"}
+
+
+def test_times_are_told_with_their_zone(operator: Client, ada: User) -> None:
+    key, _ = create_key(ada)
+    ApiKey.objects.filter(pk=key.pk).update(created_at=datetime(2026, 1, 31, 16, 5, 6, tzinfo=UTC))
+    assert "2026-01-31 16:05:06 UTC" in shown(operator.get("/admin/realtime/apikey/"))

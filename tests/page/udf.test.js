@@ -62,3 +62,16 @@ test("an address names what is shown, and gives it back", () => {
   assert.deepEqual(named(query(choice)), choice);
   assert.deepEqual(named("?symbol="), { symbol: null, resolution: null });
 });
+
+test("an answer that does not come, or not to its end, is no answer", async () => {
+  const stalled = (_, { signal }) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  const halves = async (_, { signal }) => new Response(new ReadableStream({
+    start: (stream) => signal.addEventListener("abort", () => stream.error(signal.reason)),
+  }));
+  const awake = setInterval(() => {}, 1000); // Node does not wait for a signal
+  for (const fetch of [stalled, halves]) {
+    const told = { message: "The server does not answer.", temporary: true };
+    await assert.rejects(new Udf("/udf/", fetch, 20).symbol("X", new AbortController().signal), told);
+  }
+  clearInterval(awake);
+});

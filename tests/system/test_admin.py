@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 from websockets import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -91,10 +91,19 @@ def seek(page: Page, server: Tickwire, user: str) -> None:
     page.get_by_role("button", name="Search").click()
 
 
-def dismiss(page: Page, action: str) -> None:
+def dismiss(page: Page, action: str, *, sure: bool = True) -> list[str]:
+    """Do something to those that are ticked, or to the first; returns what is asked before."""
+    asked: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept() if sure else dialog.dismiss()
+
+    page.once("dialog", answer)
     page.locator("[name=session]").first.check()
     page.select_option("[name=action]", action)
     page.get_by_role("button", name="Go").click()
+    return asked
 
 
 def test_a_limit_that_is_lowered_takes_topics_from_a_live_client(admin: Page, server: Tickwire) -> None:
@@ -116,6 +125,8 @@ def test_a_connection_on_any_node_is_found_and_ended(admin: Page, server: Tickwi
         seek(admin, server, "bob")
         expect(admin.locator("#result_list tbody tr")).to_have_count(2)
         admin.locator("[data-choose-all]").check()
+        assert dismiss(admin, "disconnect", sure=False) == ["End what is ticked (2 connections)? Clients may come again."]
+        expect(admin.locator(".messagelist")).to_have_count(0)
         dismiss(admin, "disconnect")
         expect(admin.locator(".messagelist")).to_contain_text("2 disconnected")
         assert {closed(one), closed(two)} == {4503}
@@ -132,6 +143,18 @@ def test_a_user_who_is_banned_is_cut_off(admin: Page, server: Tickwire) -> None:
         assert closed(socket) >= 4000
     admin.goto(server.url + "/admin/realtime/ban/")
     expect(admin.locator("#result_list tbody tr")).to_contain_text("eve")
+
+
+def test_keys_are_revoked_only_after_a_second_thought(admin: Page, server: Tickwire) -> None:
+    asked: list[str] = []
+    for step, state in (("dismiss", "living"), ("accept", "revoked")):
+        admin.goto(server.url + "/admin/realtime/apikey/?q=bob")
+        admin.once("dialog", lambda dialog, step=step: (asked.append(dialog.message), getattr(dialog, step)()))
+        admin.locator(".action-select").check()
+        admin.select_option("[name=action]", "revoke")
+        admin.get_by_role("button", name="Go").click()
+        expect(admin.locator("#result_list .field-state")).to_contain_text(state)
+    assert [each.startswith("Revoke what is ticked (1 key)?") for each in asked] == [True, True]
 
 
 def test_nobody_bans_the_own_address(admin: Page, server: Tickwire) -> None:

@@ -68,8 +68,9 @@ def expect_bars(page: Page, symbol: str, label: str, count: int) -> None:
     expect(canvas(page)).to_have_attribute("aria-label", f"Candles of {symbol}, {label} each: {count} bars")
 
 
-def expect_live(page: Page) -> None:
-    expect(page.locator("#status")).to_have_attribute("data-state", "live")
+def expect_live(page: Page, timeout: float = 20_000) -> None:
+    """After failures the page asks less often."""
+    expect(page.locator("#status")).to_have_attribute("data-state", "live", timeout=timeout)
 
 
 def open_bar(close: str) -> dict[str, Any]:
@@ -169,8 +170,31 @@ def test_while_the_server_does_not_answer_the_page_says_so_and_goes_on_by_itself
     page.route("**/udf/**", lambda route: route.abort())
     expect(page.locator("#status")).to_have_attribute("data-state", "waiting")
     expect(page.locator("#status")).to_have_text(re.compile("No answer"))
+    told = r"^The server cannot be reached\. Prices are those of \d\d:\d\d:\d\d\.$"
+    expect(page.locator("#banner")).to_have_text(re.compile(told))
+    expect(page.locator("body")).to_have_class(re.compile("offline"))
     page.unroute("**/udf/**")
     expect_live(page)
+    expect(page.locator("#banner")).to_be_hidden()
+    expect(page.locator("body")).not_to_have_class(re.compile("offline"))
+
+
+def test_prices_of_a_server_that_says_nothing_at_all_are_not_called_live(page: Page, charted: Tickwire) -> None:
+    opened(page, charted)
+    expect_live(page)
+    page.route("**/udf/**", lambda _: None)
+    expect(page.locator("#status")).to_have_attribute("data-state", "waiting", timeout=20_000)
+    expect(page.locator("#banner")).to_have_text(re.compile(r"^The server does not answer\. Prices are those of "))
+
+
+def test_enter_shows_what_is_typed_and_not_what_was_found_before_it(page: Page, charted: Tickwire) -> None:
+    opened(page, charted)
+    expect_live(page)
+    page.focus("#search input")
+    expect(page.locator("#found b").first).to_have_text("AAPL")
+    page.fill("#search input", "MSFT")
+    page.keyboard.press("Enter")
+    expect_bars(page, "MSFT", "1m", 10)
 
 
 def test_a_narrow_window_shows_everything_and_never_scrolls_sideways(page: Page, charted: Tickwire) -> None:
@@ -189,3 +213,22 @@ def test_the_dashboard_leads_to_the_chart_of_the_shown_symbol(page: Page, charte
     page.goto(f"{charted.url}/#MSFT/1m")
     page.get_by_role("link", name="Chart", exact=True).click()
     expect_bars(page, "MSFT", "1m", 10)
+    page.locator("footer").get_by_role("link", name="Markets").click()
+    expect(page.locator("#symbol-title")).to_have_text("MSFT")
+
+
+@pytest.mark.parametrize(("path", "ways"), [
+    ("/", ["Chart", "Monitor", "Admin", "API", "TradingView"]),
+    ("/chart/", ["Markets", "Monitor", "Admin", "API", "TradingView"]),
+])  # fmt: skip
+def test_every_page_leads_to_the_others_and_fits_them_in(page: Page, charted: Tickwire, path: str, ways: list[str]) -> None:
+    page.set_viewport_size({"width": 380, "height": 740})
+    page.goto(charted.url + path)
+    links = page.locator("footer a")
+    assert [text.split()[-1] for text in links.all_inner_texts()] == ways
+    expect(page.locator("#zone")).to_have_text("Asia/Tokyo")
+    for part in [page.locator("#zone"), *links.all()]:
+        box = part.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 380

@@ -30,6 +30,13 @@ viewer.groups.add(Group.objects.get(name="viewer"))
 User.objects.create_user("eve", password="correct horse")
 """
 )
+RESOLVED = """
+from django.utils.timezone import now
+from monitoring.models import Alert, AlertRule
+memory = AlertRule.objects.get(name="memory")
+times = {"since": now(), "began_at": now(), "resolved_at": now()}
+Alert.objects.get_or_create(rule=memory, name="memory", severity="warning", state="resolved", defaults=times)
+"""
 TABS = ("overview", "connections", "topics", "feeds", "alerts")
 WIDTHS = (380, 1600)
 
@@ -273,3 +280,20 @@ def test_colours_change_and_plots_with_them(browser: Browser, installation: Inst
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     expect(page.locator(".plot canvas")).to_have_count(9)
     page.close()
+
+
+@pytest.mark.parametrize(("name", "silences"), [("ada", 1), ("vera", 0)])
+def test_an_alert_leads_to_its_runbook_and_who_may_to_its_silence(
+    page: Page, installation: Installation, name: str, silences: int
+) -> None:
+    installation.server.manage("shell", "-v0", "-c", RESOLVED)
+    installation.logged_in(page, name, "alerts/")
+    row = page.locator("#alerts tbody tr", has_text="memory")
+    expect(row.get_by_role("link", name="Silence memory in the admin")).to_have_count(silences)
+    row.get_by_role("link", name="Runbook of memory").click()
+    expect(page).to_have_url(f"{installation.server.url}/monitor/runbooks/memory/")
+    expect(page.locator("article")).to_contain_text("## What to do")
+    page.locator("footer").get_by_role("link", name="Monitor").click()
+    expect(page.locator("#overview")).to_be_visible()
+    expect(page.locator("footer #zone")).to_have_text("Asia/Tokyo")
+    assert page.locator("footer a").all_inner_texts() == ["Markets", "Chart", "Admin", "API"]

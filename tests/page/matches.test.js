@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { matches } from "../../static/dashboard/search.js";
+import { matches } from "../../static/dashboard/matches.js";
 
 const instruments = [
   { symbol: "BTC-USDT", name: "Bitcoin" },

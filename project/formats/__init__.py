@@ -1,0 +1,1 @@
+"""How Django's pages write times, by language."""
