@@ -72,8 +72,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
-    """A file, as in life: who finds it locked waits. A database in memory that threads share says no at once."""
-    connections["default"].settings_dict["TEST"]["NAME"] = str(Path(_home) / "test.sqlite3")
+    """Reading locks nothing: in a database in memory that threads share, who finds a table locked does not wait, but fails."""
+    connections["default"].settings_dict["OPTIONS"]["init_command"] += "; PRAGMA read_uncommitted=1"
 
 
 @pytest.fixture
