@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from xml.etree.ElementTree import Element
 
 from django.contrib.admin.views.decorators import staff_member_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+from markdown import Markdown, markdown
+from markdown.extensions import Extension
+from markdown.treeprocessors import Treeprocessor
 
 from monitoring.shipped import RUNBOOKS
 from realtime.node import VERSION
 
 _ROOT = Path(__file__).resolve().parent.parent
 _OURS = re.compile(rf"{RUNBOOKS}/([a-z0-9-]+)\.md")
-_WRAPPED = re.compile(r"(?<=[^\n])\n *(?=[^\s\d#|*-])")  # an end of line within a sentence
-_LINK = re.compile(r"\[[^\]]+\]\(([a-z0-9-]+)\.md\)")
-
-
-class Piece(NamedTuple):
-    """A stretch of a runbook; with an address, the name of another one."""
-
-    text: str
-    address: str = ""
+_BESIDE = re.compile(r"([a-z0-9-]+)\.md")
 
 
 def address(runbook: str) -> str:
@@ -48,12 +44,24 @@ def runbook(request: HttpRequest, name: str) -> HttpResponse:
     """
     if not address(path := f"{RUNBOOKS}/{name}.md"):
         raise Http404
-    return render(request, "runbook.html", {"name": name, "pieces": _pieces((_ROOT / path).read_text()), "version": VERSION})
+    text = markdown((_ROOT / path).read_text(), extensions=["fenced_code", "tables", _Links()])
+    return render(request, "runbook.html", {"name": name, "text": mark_safe(text), "version": VERSION})  # noqa: S308 -- ours
 
 
-def _pieces(text: str) -> list[Piece]:
-    """As it is written, but wrapped by the browser, and with the names of other runbooks apart."""
-    halves = text.split("```")
-    flowing = "```".join(half if index % 2 else _WRAPPED.sub(" ", half) for index, half in enumerate(halves))
-    parts = _LINK.split(flowing)
-    return [Piece(part, address(f"{RUNBOOKS}/{part}.md") if index % 2 else "") for index, part in enumerate(parts)]
+class _Links(Extension):
+    """Links to other runbooks lead to their pages; those to documents that no page shows are plain text."""
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        """Called by the library."""
+        md.treeprocessors.register(_Leads(md), "leads", 0)
+
+
+class _Leads(Treeprocessor):
+    def run(self, root: Element) -> None:
+        """Called by the library."""
+        for link in root.iter("a"):
+            named = link.attrib.pop("href")
+            beside = _BESIDE.fullmatch(named)
+            found = address(f"{RUNBOOKS}/{beside[1]}.md") if beside else address(named)
+            if found:
+                link.set("href", found)

@@ -24,10 +24,16 @@ def test_a_page_leads_to_the_runbooks_that_it_names() -> None:
     assert '<a href="/monitor/runbooks/no-feed-process/">no-feed-process</a>' in page
 
 
-def test_a_sentence_is_wrapped_by_the_browser_and_commands_are_not() -> None:
-    page = member("viewer").get("/monitor/runbooks/overload/").content.decode()
-    assert "step 3: connections of low priority" in page
-    assert "```console\n$ curl" in page
+def test_a_document_that_no_page_shows_is_named_without_a_link() -> None:
+    page = member("viewer").get("/monitor/runbooks/redis-down/").content.decode()
+    assert "<a>Redis</a>" in page
+
+
+def test_what_is_written_is_set_as_text_lists_and_commands() -> None:
+    page = member("viewer").get("/monitor/runbooks/redis-down/").content.decode()
+    assert "<h2>What to do</h2>\n<ol>\n<li>" in page
+    assert '<code class="language-console">$ redis ping\n' in page
+    assert "**" not in page
 
 
 @pytest.mark.parametrize("name", ["none", "..%2f..%2fredis", "MEMORY"])
