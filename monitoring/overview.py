@@ -39,7 +39,7 @@ SERIES = {
     for series in (
         Series("connections", "", "mean", "clients that are connected"),
         Series("slow", "", "max", "clients that do not keep up"),
-        Series("received", "/s", "mean", "updates that the bus brought, all processes' counted"),
+        Series("published", "/s", "mean", "updates that were published, whoever follows them"),
         Series("delivered", "/s", "mean", "updates handed to clients' sockets"),
         Series("sent_bytes", "B/s", "mean", "bytes handed to clients' sockets"),
         Series("conflated", "/s", "mean", "updates that a newer one replaced before they were delivered"),
@@ -59,7 +59,7 @@ SERIES = {
     )
 }
 RATES = {  # series: the counter that it is the rate of
-    "received": "tickwire_updates_received_total",
+    "published": "tickwire_updates_published_total",
     "delivered": "tickwire_updates_delivered_total",
     "sent_bytes": "tickwire_sent_bytes_total",
     "conflated": "tickwire_conflated_total",

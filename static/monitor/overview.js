@@ -12,7 +12,7 @@ import { Sheet } from "./sheet.js";
 const TILES = {
   connections: ["Connections"],
   delivered: ["Updates out", "/s"],
-  received: ["Updates in", "/s"],
+  published: ["Updates in", "/s"],
   latency_p50: ["Latency p50", "s"],
   latency_p99: ["Latency p99", "s", 1],
   sent_bytes: ["Bytes out", "B/s"],
@@ -30,7 +30,7 @@ const TILES = {
   alerts_firing: ["Alerts", "", 1],
 };
 const PLOTS = [
-  { title: "Updates a second", unit: "/s", lines: { delivered: "Out", received: "In" } },
+  { title: "Updates a second", unit: "/s", lines: { delivered: "Out", published: "In" } },
   { title: "Delivery latency", unit: "s", lines: { latency_p50: "p50", latency_p99: "p99" } },
   { title: "Connections", unit: "", lines: { connections: "Open", slow: "Slow" } },
   { title: "Lost and replaced", unit: "/s", lines: { conflated: "Conflated", gaps: "Gaps" } },

@@ -45,6 +45,13 @@ def test_rates_of_all_processes_are_added() -> None:
     assert again["delivered"] == 50 + 10
 
 
+def test_what_comes_in_is_seen_though_nobody_follows_it() -> None:
+    overviews = Overviews()
+    values(overviews, report("feed", 1, "feed", updates_published_total=100), report("web", 1, updates_received_total=0))
+    again = values(overviews, report("feed", 2, "feed", updates_published_total=130), report("web", 2, updates_received_total=0))
+    assert again["published"] == 30
+
+
 def test_a_process_that_came_later_does_not_count_from_its_beginning() -> None:
     overviews = Overviews()
     values(overviews, report("a", 1, updates_delivered_total=100))
