@@ -21,7 +21,8 @@ import redis
 from benchmarks import machine
 from benchmarks.load import Greeting, frame, handshake
 from benchmarks.source import FIRST_SEQ, body, topics
-from marketdata.store import Layout, Store, Update
+from marketdata.layout import Layout
+from marketdata.store import Store, Update
 from project.redis_server import binary
 
 ROOT = Path(__file__).parents[1]

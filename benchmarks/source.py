@@ -55,7 +55,8 @@ def message(topic: Topic, seq: int) -> bytes:
 
 def to_tickwire(address: str) -> Publish:
     """Publish as feeds do: a batch is one call of `publish.lua`."""
-    from marketdata.store import Layout, Store, Update
+    from marketdata.layout import Layout
+    from marketdata.store import Store, Update
 
     url, _, prefix = address.partition("|")
     store = Store(url, Layout(prefix))

@@ -13,7 +13,7 @@ from marketdata.errors import Conflict, Repeated
 from marketdata.window import digests
 
 if TYPE_CHECKING:
-    from marketdata.store import Layout
+    from marketdata.layout import Layout
 
 SCRIPT = (Path(__file__).parent / "publish.lua").read_text()
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
+from marketdata.layout import Layout
 from marketdata.redis_errors import reachable
-from marketdata.store import AsyncStore, Layout, Store, now_us
+from marketdata.store import AsyncStore, Store, now_us
 
 FRESH_US = 10_000_000
 _KEPT_S = 3600  # so that the hash of an installation that was switched off goes away

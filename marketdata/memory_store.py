@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 from marketdata.batch import Mark, State, Update
 from marketdata.errors import Conflict, Repeated
-from marketdata.store import NO_ENDS, NO_EPOCH, History, Layout, Recalled, Stamped, new_epoch, now_us, write_message
+from marketdata.layout import Layout
+from marketdata.message import write_message
+from marketdata.store import NO_ENDS, NO_EPOCH, History, Recalled, Stamped, new_epoch, now_us
 from marketdata.window import Window, digest, digests
 
 LAST = 1 << 62

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import secrets
 import string
-import struct
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
@@ -23,9 +21,8 @@ from redis.exceptions import NoScriptError
 
 from marketdata import dial
 from marketdata.batch import SCRIPT, SCRIPT_SHA, Call, Mark, State, Update
+from marketdata.layout import Layout
 from marketdata.redis_errors import areachable, reachable
-from marketdata.spans import Span, read_spans
-from marketdata.topics import GROUP_PREFIX, redis_channel
 from marketdata.window import holds
 
 NO_EPOCH = ""  # of a topic that was never published to
@@ -60,87 +57,6 @@ class Recalled(NamedTuple):
 
     latest: Stamped | None
     updates: list[Stamped]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Names of keys and channels, and how much of each type is kept."""
-
-    prefix: str
-    history: int = 1000
-    trade_ids: int = 1000
-    replay_s: float = 300.0
-    spans: Mapping[str, Span] = field(default_factory=lambda: {"depth": Span(100, 300.0)})
-
-    @classmethod
-    def from_settings(cls) -> Self:
-        """The layout of this installation."""
-        bus = settings.TICKWIRE.bus
-        spans = read_spans(bus.history_types, bus.replay_s)
-        return cls(bus.prefix, bus.history_updates, bus.trade_ids, bus.replay_s, spans)
-
-    @property
-    def life(self) -> str:
-        """Key of the store's life: which Redis process, which epoch."""
-        return f"{self.prefix}:life"
-
-    @property
-    def topics(self) -> str:
-        """What the key of each topic begins with."""
-        return f"{self.prefix}:t:"
-
-    @property
-    def channels(self) -> str:
-        """What the Redis channel of each topic's group begins with."""
-        return redis_channel(self.prefix, GROUP_PREFIX)
-
-    def state(self, key: str) -> str:
-        """Key of a writer's state."""
-        return f"{self.prefix}:s:{key}"
-
-    def window(self, topic: str) -> str:
-        """Key of a topic's window of ids."""
-        return f"{self.prefix}:w:{topic}"
-
-    def mark(self, writer: str) -> str:
-        """Key of a writer's mark."""
-        return f"{self.prefix}:m:{writer}"
-
-    def kept(self, topic: str) -> int:
-        """How many updates of the topic are kept for repair and replay."""
-        return self._span(topic).updates
-
-    def replayed_s(self, topic: str) -> float:
-        """How old the first update of a replay of the topic may be."""
-        return self._span(topic).seconds
-
-    def _span(self, topic: str) -> Span:
-        return self.spans.get(topic.partition(".")[0]) or Span(self.history, self.replay_s)
-
-
-# The message of publish.lua: every field but the last at a fixed place.
-_HEAD = b"\x85\xa4type\xadmarket.update\xa3seq\xcf"
-_STAMP = struct.Struct(f">{len(_HEAD)}x Q 7x 6s 6x I")
-_BODY_AT = _STAMP.size
-
-
-def read_message(payload: bytes) -> tuple[str, int, bytes] | None:
-    """Take apart a bus message that `publish.lua` wrote: (epoch, seq, body). None when somebody else wrote it."""
-    if not payload.startswith(_HEAD):
-        return None
-    seq, epoch, length = _STAMP.unpack_from(payload)
-    return epoch.decode(), seq, payload[_BODY_AT : _BODY_AT + length]
-
-
-def write_message(topic: str, epoch: str, seq: int, body: bytes) -> bytes:
-    """Lay out a bus message as `publish.lua` does."""
-    name = topic.encode()
-    return b"".join(
-        (
-            _HEAD, struct.pack(">Q", seq), b"\xa5epoch\xa6", epoch.encode(), b"\xa4data\xdb", struct.pack(">I", len(body)), body,
-            b"\xa5topic\xd9", bytes([len(name)]), name,
-        )
-    )  # fmt: skip
 
 
 def new_epoch() -> str:

@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING
 
 from marketdata.histogram import Histogram
 from marketdata.layer import Bus
+from marketdata.layout import Layout
+from marketdata.message import read_message
 from marketdata.reads import store_breaker
-from marketdata.store import AsyncStore, Layout, now_us, read_message
+from marketdata.store import AsyncStore, now_us
 from marketdata.topics import Topic
 from realtime import protocol
 from realtime.allowance import Allowances

@@ -14,9 +14,10 @@ from django.conf import settings
 from marketdata.instruments import Instruments, instruments
 from marketdata.last_known import last_known
 from marketdata.layer import BusLayer
+from marketdata.layout import Layout
 from marketdata.loops import PerLoop
 from marketdata.reads import AsyncReads
-from marketdata.store import AsyncStore, Layout, now_us
+from marketdata.store import AsyncStore, now_us
 from realtime.admissions import Admissions
 from realtime.drain import Drain
 from realtime.hub import Hub

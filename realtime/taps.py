@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import msgspec
 
 from marketdata.errors import StoreUnavailable
+from marketdata.message import read_message
 from marketdata.redis_errors import areachable
-from marketdata.store import now_us, read_message
+from marketdata.store import now_us
 from realtime import protocol
 from realtime.connection import Connection, Sink
 from realtime.frames import opened

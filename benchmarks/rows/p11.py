@@ -22,7 +22,8 @@ from benchmarks.figures import Row
 from benchmarks.load import UPDATE, Greeting, Load, frame
 from benchmarks.servers import Target
 from benchmarks.source import body, topics
-from marketdata.store import Layout, Stamped, Store, Update
+from marketdata.layout import Layout
+from marketdata.store import Stamped, Store, Update
 
 CLIENTS, FOLLOWED, MISSED = 5000, 10, 5
 GOAL_S, GOAL_QUERIES = 15.0, 50

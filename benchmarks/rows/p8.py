@@ -22,7 +22,8 @@ from benchmarks.asking import Asking, request
 from benchmarks.figures import Row
 from benchmarks.peers import uvicorn
 from benchmarks.source import quote
-from marketdata.store import Layout, Store, Update
+from marketdata.layout import Layout
+from marketdata.store import Store, Update
 
 TOPICS, ASKED, CLIENTS, DIFFERENT = 1000, 100, 16, 500
 WARM_UP_S, WINDOW_S, WINDOWS = 2.0, 3.0, 3

@@ -24,7 +24,8 @@ from benchmarks.asking import Asking, request
 from benchmarks.figures import Row
 from benchmarks.trial import ATTEMPTS, undisturbed
 from marketdata import ticks
-from marketdata.store import Layout, Store, Update
+from marketdata.layout import Layout
+from marketdata.store import Store, Update
 from marketdata.ticks import Kline
 from marketdata.topics import Interval
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from marketdata.layout import Layout
 from marketdata.memory_store import MemoryStore
-from marketdata.store import AsyncStore, Layout, Store
+from marketdata.store import AsyncStore, Store
 
 TRADE_IDS = 100
 

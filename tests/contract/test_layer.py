@@ -13,7 +13,8 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from marketdata.errors import StoreUnavailable
 from marketdata.layer import BusLayer
-from marketdata.store import AsyncStore, Layout, Update
+from marketdata.layout import Layout
+from marketdata.store import AsyncStore, Update
 
 HELLO = {"type": "chat.message", "text": "hi", "n": 3, "raw": b"\x00\xff"}
 

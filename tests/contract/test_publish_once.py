@@ -9,7 +9,8 @@ import redis
 
 from marketdata.batch import Mark, State, Update
 from marketdata.errors import Conflict, Repeated
-from marketdata.store import AsyncStore, Layout, Store
+from marketdata.layout import Layout
+from marketdata.store import AsyncStore, Store
 
 from .conftest import TRADE_IDS, Awaited
 

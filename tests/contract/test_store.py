@@ -10,8 +10,10 @@ import pytest
 import redis
 
 from marketdata.errors import Conflict, StoreUnavailable
+from marketdata.layout import Layout
 from marketdata.memory_store import MemoryStore
-from marketdata.store import AsyncStore, Layout, State, Store, Update, read_message, write_message
+from marketdata.message import read_message, write_message
+from marketdata.store import AsyncStore, State, Store, Update
 from tests.conftest import Clock
 
 from .conftest import Awaited

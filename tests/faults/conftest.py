@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from marketdata.errors import StoreUnavailable
-from marketdata.store import Layout, Store
+from marketdata.layout import Layout
+from marketdata.store import Store
 from tests.crowd import SETUP
 from tests.faults.publishing import Publishing
 from tests.faults.witness import Witness, eventually, watching

@@ -8,7 +8,8 @@ from typing import Any
 
 import websockets
 
-from marketdata.store import AsyncStore, Layout
+from marketdata.layout import Layout
+from marketdata.store import AsyncStore
 from tests.faults.witness import eventually
 from tests.integration.test_feed_faults import Plant, Venue, quick
 from tests.own_redis import OwnRedis

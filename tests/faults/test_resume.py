@@ -11,7 +11,8 @@ import pytest
 import websockets
 
 from benchmarks.load import UPDATE, Greeting, Load, frame, handshake
-from marketdata.store import Layout, Store, Update
+from marketdata.layout import Layout
+from marketdata.store import Store, Update
 from tests.crowd import raise_file_limit
 from tests.faults.conftest import Database, serving
 from tests.faults.publishing import Publishing

@@ -9,7 +9,8 @@ import itertools
 import sys
 from collections.abc import Sequence
 
-from marketdata.store import Layout, Store, Update
+from marketdata.layout import Layout
+from marketdata.store import Store, Update
 
 BATCH = 50
 

@@ -13,7 +13,8 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from marketdata.store import Layout, Store, now_us
+from marketdata.layout import Layout
+from marketdata.store import Store, now_us
 from monitoring import reports
 from monitoring.deliveries import Outgoing
 from monitoring.evaluation import Evaluator

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from marketdata.layer import BusLayer
-from marketdata.store import AsyncStore, Layout, Update
+from marketdata.layout import Layout
+from marketdata.store import AsyncStore, Update
 from marketdata.topics import DataType, parse
 from realtime import protocol
 from realtime.connection import Connection

@@ -9,8 +9,9 @@ import os
 import sys
 import threading
 
+from marketdata.layout import Layout
 from marketdata.publisher import Publisher
-from marketdata.store import Layout, Store
+from marketdata.store import Store
 from marketdata.ticks import Trade
 
 CHILDREN, BATCHES = 4, 200

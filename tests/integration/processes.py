@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from marketdata.feed_status import FeedStatus, feed_statuses
-from marketdata.store import Layout, Stamped, Store
+from marketdata.layout import Layout
+from marketdata.store import Stamped, Store
 from tests.running import PATIENCE_S, ROOT, Run
 
 MANAGE = str(ROOT / "manage.py")

@@ -11,7 +11,8 @@ from marketdata import models
 from marketdata.admin import feeds
 from marketdata.errors import StoreUnavailable
 from marketdata.feed_status import FRESH_US, FeedStatus, note_status
-from marketdata.store import Layout, Store, now_us
+from marketdata.layout import Layout
+from marketdata.store import Store, now_us
 from tests.integration.admin_parts import complaints, shown, superuser
 
 pytestmark = pytest.mark.django_db

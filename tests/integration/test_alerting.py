@@ -11,7 +11,8 @@ from django.db import connections
 from django.utils import timezone
 
 from marketdata.feed_status import FeedStatus, note_status
-from marketdata.store import Layout, Store, now_us
+from marketdata.layout import Layout
+from marketdata.store import Store, now_us
 from monitoring import incidents
 from monitoring.evaluation import Evaluator
 from monitoring.fallback import Fallback

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from marketdata.layer import BusLayer
-from marketdata.store import AsyncStore, Layout
+from marketdata.layout import Layout
+from marketdata.store import AsyncStore
 from marketdata.topics import parse
 from realtime.connection import Connection
 from realtime.hub import Hub

@@ -20,9 +20,10 @@ from marketdata import access, database, dial, instruments, views
 from marketdata.breaker import PAUSE_S
 from marketdata.errors import DatabaseUnavailable, StoreUnavailable
 from marketdata.layer import BusLayer
+from marketdata.layout import Layout
 from marketdata.models import Instrument
 from marketdata.reads import AsyncReads, Reads
-from marketdata.store import AsyncStore, Layout, Store, Update
+from marketdata.store import AsyncStore, Store, Update
 from marketdata.topics import parse
 from realtime import auth, keys, limits
 from realtime.auth import CannotTell, Credentials, identify_token, resolve

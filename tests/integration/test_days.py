@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from marketdata import bars, days
-from marketdata.store import Layout, Store, Update, now_us
+from marketdata.layout import Layout
+from marketdata.store import Store, Update, now_us
 from marketdata.ticks import body
 from tests.unit.demo_parts import day_bar
 from tests.unit.ingest_parts import NOW

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from marketdata.errors import StoreUnavailable
-from marketdata.store import write_message
+from marketdata.message import write_message
 from marketdata.topics import parse
 from realtime.census import topics
 from realtime.codes import Eviction

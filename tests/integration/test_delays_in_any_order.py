@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import marketdata.store
 from marketdata.as_of import AsyncAsOf
 from marketdata.layer import BusLayer
-from marketdata.store import AsyncStore, Layout
+from marketdata.layout import Layout
+from marketdata.store import AsyncStore
 from realtime.hub import Hub
 from realtime.replays import Opening
 from tests.conftest import Clock

@@ -21,9 +21,10 @@ from marketdata.errors import FeedError
 from marketdata.feed_status import FeedStatus, anote_statuses, feed_statuses
 from marketdata.feeds import FeedSettings, Listing
 from marketdata.ingest import Ingest
+from marketdata.layout import Layout
 from marketdata.publisher import AsyncPublisher
 from marketdata.roster import Entry
-from marketdata.store import AsyncStore, Layout, Store
+from marketdata.store import AsyncStore, Store
 from marketdata.supervisor import Supervisor
 from marketdata.ticks import Quote, Tick, Trade
 from tests.unit.ingest_parts import FixedInstruments, instrument

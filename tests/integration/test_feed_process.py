@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from marketdata.store import Layout, Store
+from marketdata.layout import Layout
+from marketdata.store import Store
 from project.redis_server import binary
 from tests.integration.processes import Copy, migrate, until
 

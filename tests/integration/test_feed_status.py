@@ -6,7 +6,8 @@ import pytest
 
 from marketdata.errors import StoreUnavailable
 from marketdata.feed_status import FRESH_US, FeedStatus, anote_statuses, feed_status, feed_statuses, note_status
-from marketdata.store import AsyncStore, Layout, Store, now_us
+from marketdata.layout import Layout
+from marketdata.store import AsyncStore, Store, now_us
 
 
 def status(name: str, **fields) -> FeedStatus:

@@ -9,7 +9,8 @@ import pytest
 import redis.asyncio
 
 from marketdata.errors import StoreUnavailable
-from marketdata.store import Update, write_message
+from marketdata.message import write_message
+from marketdata.store import Update
 from marketdata.topics import parse
 from realtime.codes import Eviction
 from realtime.connection import Connection

@@ -15,9 +15,10 @@ from marketdata.bars import BarWriter
 from marketdata.errors import StoreUnavailable
 from marketdata.ingest import Ingest
 from marketdata.instruments import Instruments
+from marketdata.layout import Layout
 from marketdata.models import Instrument
 from marketdata.publisher import AsyncPublisher, Publisher
-from marketdata.store import AsyncStore, Layout, Store
+from marketdata.store import AsyncStore, Store
 from marketdata.ticks import Kline, from_body
 from marketdata.topics import DataType, Interval
 from tests.unit.ingest_parts import MINUTE, NOW, FixedInstruments, instrument, trade

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from marketdata.errors import StoreUnavailable
+from marketdata.layout import Layout
 from marketdata.leases import Leases
-from marketdata.store import Layout, Store
+from marketdata.store import Store
 
 LONG_MS = 60_000
 

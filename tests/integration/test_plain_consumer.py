@@ -10,7 +10,8 @@ from django.test import override_settings
 from django.urls import path
 
 from examples.plain_consumer import PlainConsumer
-from marketdata.store import AsyncStore, Layout, Update
+from marketdata.layout import Layout
+from marketdata.store import AsyncStore, Update
 
 
 @pytest.mark.django_db  # an ordinary consumer closes old database connections with every message

@@ -21,9 +21,10 @@ from marketdata.errors import BadFeedOptions, FeedError, StoreUnavailable
 from marketdata.feed_status import feed_statuses
 from marketdata.feeds import FeedSettings
 from marketdata.ingest import Ingest
+from marketdata.layout import Layout
 from marketdata.polling import Asked, Polling
 from marketdata.roster import Entry
-from marketdata.store import Layout, Store, now_us
+from marketdata.store import Store, now_us
 from marketdata.ticks import Trade
 from tests.unit.ingest_parts import FixedInstruments, instrument
 

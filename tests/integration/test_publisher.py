@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from marketdata.layout import Layout
 from marketdata.publisher import AsyncPublisher, Publisher, published
-from marketdata.store import AsyncStore, Layout, Store
+from marketdata.store import AsyncStore, Store
 from marketdata.ticks import Quote
 from tests.integration import forked_publishers, prefork_app
 from tests.integration.processes import Copy, migrate, until

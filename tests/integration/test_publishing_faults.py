@@ -16,8 +16,9 @@ from marketdata.backlog import Backlog
 from marketdata.bars import BarWriter
 from marketdata.errors import StoreRefused, StoreUnavailable
 from marketdata.ingest import Ingest
+from marketdata.layout import Layout
 from marketdata.publisher import AsyncPublisher
-from marketdata.store import AsyncStore, Layout, Store, Update
+from marketdata.store import AsyncStore, Store, Update
 from marketdata.ticks import Tick, from_body
 from marketdata.topics import parse
 from tests.own_redis import OwnRedis, running, until

@@ -15,11 +15,12 @@ from django.core.management import CommandError, call_command
 
 from marketdata.feeds import FeedSettings, make
 from marketdata.layer import BusLayer
+from marketdata.layout import Layout
 from marketdata.management.commands.record import expand
 from marketdata.models import Instrument
 from marketdata.publisher import Publisher
 from marketdata.recording import Recording, silently
-from marketdata.store import Layout, Store
+from marketdata.store import Store
 from marketdata.ticks import Quote, Tick, Trade
 
 pytestmark = pytest.mark.django_db

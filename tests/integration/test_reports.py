@@ -11,7 +11,8 @@ import pytest
 import redis
 
 from marketdata.feed_status import FeedStatus, note_status
-from marketdata.store import Layout, Store, now_us
+from marketdata.layout import Layout
+from marketdata.store import Store, now_us
 from monitoring import installation, reports
 from monitoring.installation import Snapshot, note_beat
 from monitoring.reports import Identity, Report

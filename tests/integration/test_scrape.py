@@ -12,7 +12,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from marketdata.layer import pack
-from marketdata.store import Layout, Store
+from marketdata.layout import Layout
+from marketdata.store import Store
 from monitoring.installation import Snapshot
 from monitoring.reports import Report
 from monitoring.scrape import Scrape

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from marketdata.errors import StoreUnavailable
-from marketdata.store import AsyncStore, Layout
+from marketdata.layout import Layout
+from marketdata.store import AsyncStore
 from realtime.connection import Connection
 from realtime.hub import Hub
 from realtime.protocol import Position

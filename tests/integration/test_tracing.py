@@ -14,8 +14,9 @@ from opentelemetry.trace import SpanKind
 
 from marketdata import hops
 from marketdata.batch import Mark
+from marketdata.layout import Layout
 from marketdata.publisher import AsyncPublisher, Publisher
-from marketdata.store import AsyncStore, Layout, Store, Update, now_us
+from marketdata.store import AsyncStore, Store, Update, now_us
 from marketdata.ticks import Quote
 from monitoring import tracing
 from monitoring.tracing import Tracing

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from marketdata.layout import Layout
 from marketdata.publisher import AsyncPublisher, Publisher
-from marketdata.store import AsyncStore, Layout, Store
+from marketdata.store import AsyncStore, Store
 from marketdata.ticks import Quote
 from tests.integration.test_publisher import Held
 from tests.soak.conftest import report

@@ -24,7 +24,8 @@ import pytest
 import websockets
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from marketdata.store import Layout, Store, Update
+from marketdata.layout import Layout
+from marketdata.store import Store, Update
 from tests.running import PATIENCE_S, ROOT
 
 SYMBOLS = ("AAPL", "MSFT", "BTC-USDT", "600519.SH", "TEST")
