@@ -73,7 +73,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
     """Reading locks nothing: in a database in memory that threads share, who finds a table locked does not wait, but fails."""
-    connections["default"].settings_dict["OPTIONS"]["init_command"] += "; PRAGMA read_uncommitted=1"
+    if connections["default"].vendor == "sqlite":
+        connections["default"].settings_dict["OPTIONS"]["init_command"] += "; PRAGMA read_uncommitted=1"
 
 
 @pytest.fixture

@@ -28,6 +28,12 @@ from tests.integration.admin_parts import ACTION, superuser
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def _nothing_noted(db: None) -> None:
+    """The roles of the staff are made anew behind tests that empty the database, and that is noted."""
+    JournalEntry.objects.all().delete()
+
+
 @pytest.fixture
 def ada() -> User:
     user = User.objects.create_user("ada", password="correct horse")

@@ -53,6 +53,7 @@ async def test_the_bound_is_that_of_the_message_not_of_a_fragment(tickwire: Tick
 
 async def test_a_message_of_empty_fragments_without_end_is_refused(tickwire: Tickwire) -> None:
     async with tickwire.dial() as client:
+        await client.until(lambda message: message["type"] == "welcome")
         client.socket.transport.write(Frame(Opcode.TEXT, b"{", fin=False).serialize(mask=True))
         client.socket.transport.write(Frame(Opcode.CONT, b"", fin=False).serialize(mask=True) * 2000)
         assert (await client.until(lambda message: message["type"] == "notice"))["code"] == Close.TOO_BIG

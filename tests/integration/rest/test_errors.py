@@ -127,7 +127,7 @@ def test_a_key_needs_no_csrf_token(key_client: Callable[..., Client]) -> None:
     assert client.post("/api/v1/ingest/", b'{"ticks":[]}', content_type="application/json").status_code == 200
 
 
-def test_staff_endpoints_are_for_staff(anonymous: Client, client: Client) -> None:
+def test_staff_endpoints_are_for_staff(anonymous: Client, client: Client, redis_url: str) -> None:
     check(anonymous.get("/api/v1/admin/feeds/"), 401, Code.UNAUTHORIZED)
     check(client.get("/api/v1/admin/feeds/"), 403, Code.PERMISSION_DENIED)
     staff = Client()
