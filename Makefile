@@ -37,7 +37,7 @@ run: install ## start everything on http://127.0.0.1:8000; Ctrl-C stops it (PORT
 
 test: install-dev lint types ## lint, types, import contracts and every test
 	cd clients/js && npm run --silent types && npm run --silent test
-	$(PY) -m pytest -n 3 --dist loadfile -m "not soak and not faults"
+	$(PY) -m pytest -n 3 --dist loadfile
 
 lint: install-dev ## style, formatting and import contracts
 	$(PY) -m ruff check .
@@ -51,7 +51,7 @@ faults: install-dev ## break Redis in every way it knows, with clients connected
 	$(PY) -m pytest tests/faults -m "not soak"
 
 soak: install-dev ## minutes of load and faults on a quiet machine; prints figures
-	$(PY) -m pytest tests/soak -m soak -s
+	$(PY) -m pytest -m "slow or soak" -s
 
 bench: install ## measure the data path on a quiet machine, a quarter of an hour (ROWS="P1 P5" for some of it)
 	@test -e $(FOR_BENCH) || { $(PIP) -r requirements-bench.txt && touch $(FOR_BENCH); }

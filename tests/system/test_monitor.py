@@ -292,7 +292,7 @@ def test_an_alert_leads_to_its_runbook_and_who_may_to_its_silence(
     expect(row.get_by_role("link", name="Silence memory in the admin")).to_have_count(silences)
     row.get_by_role("link", name="Runbook of memory").click()
     expect(page).to_have_url(f"{installation.server.url}/monitor/runbooks/memory/")
-    expect(page.locator("article")).to_contain_text("## What to do")
+    expect(page.locator("article")).to_contain_text("What to do")
     page.locator("footer").get_by_role("link", name="Monitor").click()
     expect(page.locator("#overview")).to_be_visible()
     expect(page.locator("footer #zone")).to_have_text("Asia/Tokyo")
