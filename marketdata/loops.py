@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
@@ -41,6 +41,7 @@ class PerLoop(Generic[T]):
                 made.set_exception(error)
                 made.exception()  # perhaps nobody else waits
                 raise
+            _made.setdefault(loop, []).append(self)
             guard = self._guards[loop] = self._guard(made.result())
             await anext(guard)
         return await asyncio.shield(self._things[loop])
@@ -58,3 +59,16 @@ class PerLoop(Generic[T]):
         finally:
             if self._things.pop(asyncio.get_running_loop(), None) is not None:
                 await self._close(thing)
+
+
+_made: WeakKeyDictionary[asyncio.AbstractEventLoop, list[PerLoop[Any]]] = WeakKeyDictionary()
+
+
+async def end_here() -> None:
+    """End the running loop's things, the last made first, while there is somebody to wait for them.
+
+    A loop that ends cancels each task just once, and waits: one cancellation that a library swallows, and it waits for ever.
+    """
+    made = _made.pop(asyncio.get_running_loop(), [])
+    while made:
+        await made.pop().close()

@@ -13,6 +13,7 @@ from django.urls import re_path
 
 http = get_asgi_application()  # sets Django up: what follows may import models
 
+from marketdata.loops import end_here  # noqa: E402
 from monitoring.fallback import Fallback  # noqa: E402
 from monitoring.health import Health  # noqa: E402
 from monitoring.historian import historians  # noqa: E402
@@ -23,8 +24,8 @@ from realtime.shortcut import Shortcut  # noqa: E402
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
-    """Make the node and its watch before the first request, and see that alert rules are evaluated. Servers that know no lifespan
-    make the node with the first connection.
+    """Make the node and its watch before the first request, see that alert rules are evaluated, and end all that in the end.
+    Servers that know no lifespan make the node with the first connection.
     """
     fallback = Fallback()
     while True:
@@ -36,6 +37,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
             await send({"type": "lifespan.startup.complete"})
         else:
             fallback.stop()
+            await end_here()
             await send({"type": "lifespan.shutdown.complete"})
             return
 

@@ -15,6 +15,7 @@ from redis.client import Pipeline, Redis
 from marketdata import instruments, models, views
 from marketdata.store import Store, Update, now_us
 from marketdata.ticks import Depth, Quote, Ticker, Trade, body
+from monitoring import registry
 from realtime.auth import forget_principals
 from realtime.guesses import guesses, key_index
 from realtime.keys import create_key
@@ -109,6 +110,7 @@ def _fresh() -> Iterator[None]:
     requests.forget()
     guesses.forget()
     key_index.forget()
+    registry.store.cache_clear()  # it may lead to another test's Redis
     yield
     sums.forget()  # its users are gone
 
