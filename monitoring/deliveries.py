@@ -127,8 +127,12 @@ class Outgoing:
     def wait(self, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until no attempt is under way."""
         ends = time.monotonic() + timeout_s
-        while (threads := list(self._underway)) and (left := ends - time.monotonic()) > 0:
-            threads[0].join(left)
+        while (thread := self._any_underway()) is not None and (left := ends - time.monotonic()) > 0:
+            thread.join(left)
+
+    def _any_underway(self) -> threading.Thread | None:
+        with self._lock:
+            return next(iter(self._underway), None)
 
     def _start(self, name: str, run: Callable[[], None]) -> None:
         def body() -> None:
@@ -138,11 +142,13 @@ class Outgoing:
                 logger.exception("%s", name)
             finally:
                 connections.close_all()
-                self._underway.discard(thread)
+                with self._lock:
+                    self._underway.discard(thread)
 
         thread = threading.Thread(target=body, name=name, daemon=True)
-        self._underway.add(thread)
-        thread.start()
+        with self._lock:  # whoever waits for it finds it begun
+            self._underway.add(thread)
+            thread.start()
 
     def _attempt(self, row: Delivery, recipient: Recipient) -> bool:
         """Try to send a message; whether it was taken."""
