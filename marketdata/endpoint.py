@@ -6,7 +6,7 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from django.http.response import HttpResponseBase
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -52,3 +52,14 @@ def decoded(body: bytes, kind: type[T], what: str) -> T:
         raise ParseError(f"the body is not {what}: {error}") from None
     except RecursionError:
         raise ParseError(f"the body is not {what}: it is nested too deep") from None
+
+
+def asked_in_body(kind: type[T], request: Request, what: str = "what is asked for") -> T:
+    """The JSON of a request's body as a struct; `what` it shall be is for the message.
+
+    Raises:
+        UnsupportedMediaType, ParseError: it is none.
+    """
+    if (request.content_type or "").partition(";")[0].strip() != "application/json":  # a form was read before we can
+        raise UnsupportedMediaType(request.content_type or "")
+    return decoded(request.body, kind, what)

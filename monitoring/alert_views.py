@@ -25,7 +25,7 @@ from rest_framework.response import Response
 
 from marketdata import journal
 from marketdata.database import answering
-from marketdata.endpoint import Endpoint
+from marketdata.endpoint import Endpoint, asked_in_body
 from monitoring.alert_serializers import (
     Alerts,
     AlertShown,
@@ -41,7 +41,7 @@ from monitoring.deliveries import outgoing
 from monitoring.models import Alert, AlertRule, Delivery, Notifier
 from realtime.auth import IsStaff
 from realtime.codes import Code, CodedError
-from realtime.operations import asked_in_body, check_may, in_json
+from realtime.operations import check_may, in_json
 
 View = TypeVar("View", bound=Callable[..., Any])
 

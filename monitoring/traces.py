@@ -10,13 +10,13 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 
-from marketdata.endpoint import Endpoint
+from marketdata.endpoint import Endpoint, asked_in_body
 from marketdata.store import Stamped
 from marketdata.topics import parse
 from monitoring.latency import NodeTraces, Time, Traced, event_us
 from monitoring.registry import store
 from realtime.auth import IsStaff
-from realtime.operations import asked_for, asked_in_body, check_may, in_json
+from realtime.operations import asked_for, check_may, in_json
 from realtime.orders import orders
 from realtime.rights import TAP
 

@@ -13,11 +13,11 @@ import msgspec
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.exceptions import NotFound, ParseError, PermissionDenied, UnsupportedMediaType
+from rest_framework.exceptions import NotFound, ParseError, PermissionDenied
 from rest_framework.request import Request
 
 from marketdata.database import answering
-from marketdata.endpoint import Endpoint, decoded
+from marketdata.endpoint import Endpoint
 from realtime.auth import IsStaff
 from realtime.census import MOST_ROWS, By, Following, Live, Wanted
 from realtime.dismissals import disconnect, drain, find
@@ -99,17 +99,6 @@ def asked_for(kind: type[Any], request: Request) -> Any:
         return msgspec.convert(query, kind, strict=False)
     except msgspec.ValidationError as failure:
         raise ParseError(str(failure)) from None
-
-
-def asked_in_body(kind: type[T], request: Request) -> T:
-    """The JSON of a body as a struct.
-
-    Raises:
-        UnsupportedMediaType, ParseError: it is none.
-    """
-    if (request.content_type or "").partition(";")[0].strip() != "application/json":  # a form was read before we can
-        raise UnsupportedMediaType(request.content_type or "")
-    return decoded(request.body, kind, "what is asked for")
 
 
 def in_json(answer: msgspec.Struct, status: int = 200) -> HttpResponse:

@@ -19,12 +19,12 @@ from django.db.models import F
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
-from rest_framework.exceptions import NotAuthenticated, NotFound, ParseError, PermissionDenied, UnsupportedMediaType
+from rest_framework.exceptions import NotAuthenticated, NotFound, ParseError, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from marketdata.database import answering
-from marketdata.endpoint import Endpoint, decoded
+from marketdata.endpoint import Endpoint, asked_in_body
 from realtime.codes import Code, CodedError
 from realtime.keys import create_key, revoke
 from realtime.models import ApiKey
@@ -138,9 +138,7 @@ def _asked(request: Request) -> NewKey:
     Raises:
         UnsupportedMediaType, ParseError: it is no JSON, or no such key can be.
     """
-    if (request.content_type or "").partition(";")[0].strip() != "application/json":  # a form was read before we can
-        raise UnsupportedMediaType(request.content_type or "")
-    asked = decoded(request.body, NewKey, "a key's description")
+    asked = asked_in_body(NewKey, request, "a key's description")
     if asked.expires_at is not None and _time(asked.expires_at) <= timezone.now():
         raise ParseError("'expires_at' is past; it is in microseconds since the Unix epoch")
     return asked

@@ -11,14 +11,14 @@ from rest_framework.exceptions import NotFound, ParseError
 from rest_framework.request import Request
 
 from marketdata.database import answering
-from marketdata.endpoint import Endpoint
+from marketdata.endpoint import Endpoint, asked_in_body
 from marketdata.journal import note
 from marketdata.store import now_us
 from marketdata.topics import parse
 from realtime.auth import IsStaff
 from realtime.codes import Code, CodedError
 from realtime.dismissals import name_of
-from realtime.operations import asked_for, asked_in_body, check_may, in_json
+from realtime.operations import asked_for, check_may, in_json
 from realtime.rights import TAP
 from realtime.tapped import BEGINNING, About, Seen, tapped
 from realtime.taps import LONGEST_S
